@@ -1,0 +1,1 @@
+"""Lung box -> network -> candidates."""

@@ -1,0 +1,148 @@
+"""What the headers of an upload say, as values: frame, instance, series, study.
+
+Nothing here is believed yet: positions may be absent, sizes may differ. The gate judges.
+An empty or absent text is ``""``, an absent number is None; empty UIDs are never equal to each other.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydicom import Dataset
+
+Vector = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One image plane. A single-frame instance has one; multi-frame values come from its functional groups.
+
+    Attributes
+    ----------
+    number
+        1-based, as Referenced Frame Number counts.
+    position_lps_mm
+        Image Position (Patient) (0020,0032).
+    orientation
+        Image Orientation (Patient) (0020,0037): row direction, then column direction, as written.
+    pixel_spacing_mm
+        Pixel Spacing (0028,0030): between rows, between columns.
+    rescale_slope, rescale_intercept
+        (0028,1053), (0028,1052).
+    """
+
+    number: int
+    position_lps_mm: Vector | None
+    orientation: tuple[float, float, float, float, float, float] | None
+    pixel_spacing_mm: tuple[float, float] | None
+    slice_thickness_mm: float | None
+    spacing_between_slices_mm: float | None
+    rescale_slope: float | None
+    rescale_intercept: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instance:
+    """One DICOM instance: its file, the values that choosing and judging need, and its header.
+
+    Attributes
+    ----------
+    path
+        The file that holds it (a member of a zip has been unpacked to a temporary file).
+    pixel_offset, pixel_length
+        Where the value of Pixel Data (7FE0,0010) lies in the file, for native little endian pixels
+        without compression; None where a decoder is needed or there are no pixels.
+    header
+        The whitelisted attributes (``results.headers``) undecoded, without pixels, private elements and
+        sequences; texts still in the sender's bytes (see ``charsets``).
+    """
+
+    path: Path
+    frames: tuple[Frame, ...]
+    header: Dataset
+    transfer_syntax_uid: str
+    sop_class_uid: str
+    sop_instance_uid: str
+    study_uid: str
+    series_uid: str
+    frame_of_reference_uid: str
+    modality: str
+    image_type: tuple[str, ...]
+    rows: int
+    columns: int
+    bits_allocated: int
+    bits_stored: int
+    is_signed: bool
+    samples_per_pixel: int
+    pixel_padding_value: int | None
+    is_lossy: bool
+    patient_id: str
+    patient_age_years: float | None
+    body_part: str
+    kernel: str
+    gantry_tilt_deg: float | None
+    instance_number: int | None
+    acquisition_number: int | None
+    acquisition_time: str
+    series_number: int | None
+    announced_series_instances: int | None
+    pixel_offset: int | None = None
+    pixel_length: int | None = None
+
+    @property
+    def is_ct_image(self) -> bool:
+        """Whether its SOP class is CT, Enhanced CT or Legacy Converted Enhanced CT Image Storage."""
+        return self.sop_class_uid in CT_CLASSES
+
+    @property
+    def has_uids(self) -> bool:
+        """Whether it carries the four UIDs that a result must name."""
+        return all((self.sop_class_uid, self.sop_instance_uid, self.study_uid, self.series_uid))
+
+    @property
+    def is_localizer(self) -> bool:
+        """Whether Image Type (0008,0008) value 3 says LOCALIZER."""
+        return "LOCALIZER" in self.image_type
+
+
+CT_CLASSES = frozenset(
+    {
+        "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage
+        "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image Storage
+        "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT Image Storage
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Series:
+    """The instances that carry one Series Instance UID, sorted by SOP Instance UID, then by path."""
+
+    uid: str
+    instances: tuple[Instance, ...]
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Study:
+    """The series of one study, and how its texts are to be decoded (``charsets``)."""
+
+    uid: str
+    series: tuple[Series, ...]
+    codecs: dict[tuple[str, ...], str] = field(default_factory=dict)
+    """Declared character sets of an instance -> Python codec, decided once for the study."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A file that is no usable instance, and why (a stable word such as ``not-dicom``, ``truncated``)."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Upload:
+    """Everything that the input holds."""
+
+    studies: tuple[Study, ...]
+    unread: tuple[Unread, ...]

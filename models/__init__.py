@@ -1,0 +1,1 @@
+"""Model packages and runtimes: arrays in, arrays out. Knows nothing of DICOM."""

@@ -1,0 +1,1 @@
+"""From data sets to a model package: readers, synthesis, networks, loop, export, evaluation."""
