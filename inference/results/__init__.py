@@ -1,0 +1,1 @@
+"""What an analysis leaves behind: findings.json, DICOM SEG and SR, key images."""
