@@ -1,9 +1,9 @@
 """Where the lungs are: a coarse label grid, a box, sides and thirds.
 
-Found by thresholds and shape alone, on voxels of about 2 mm: air that no slice's edge touches, without
-airways, bowel gas and tables, taken as two pieces by their places in the patient. What is dense (a tumour,
-consolidation, an effusion) stays outside except where it is enclosed or narrow; whoever filters by the
-mask must allow for that (``docs/detection.md``).
+Found by thresholds and shape alone, on voxels of about 2 mm: air that no slice's edge touches,
+without airways, bowel gas and tables, taken as two pieces by their places in the patient. What is
+dense (a tumour, consolidation, an effusion) stays outside except where it is enclosed or narrow;
+whoever filters by the mask must allow for that (``docs/detection.md``).
 """
 
 from dataclasses import dataclass, replace
@@ -22,22 +22,25 @@ Labels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
-# Widest coarse voxel: the wall between trachea and lung is still seen, and 300 slices cost under 0.5 CPU s.
+# Widest coarse voxel: the wall between trachea and lung is still seen, and 300 slices cost under
+# 0.5 CPU s.
 COARSE_MM = 2.5
 # Half way between lung (-850 HU) and soft tissue.
 AIR_BELOW_HU = -400
 # Clean air: trachea, bowel gas, outside; healthy and most emphysematous lung lies above.
 CLEAN_AIR_HU = -940
-# Share of clean air above which a piece is no lung (bowel, table, pockets at the skin), and from which a
-# small piece of a slice may be airway: the wall's partial volume takes the rest.
+# Share of clean air above which a piece is no lung (bowel, table, pockets at the skin), and from
+# which a small piece of a slice may be airway: the wall's partial volume takes the rest.
 CLEAN_SHARE_NO_LUNG = 0.5
 CLEAN_SHARE_AIRWAY = 0.25
-# A trachea has at most 5 cm2, with the carina 7; it stays small over a longer way than the tip of a lung.
+# A trachea has at most 5 cm2, with the carina 7; it stays small over a longer way than the tip of a
+# lung.
 AIRWAY_MAX_MM2 = 800.0
 AIRWAY_MIN_HEIGHT_MM = 25.0
 # Thinner sheets of tissue (table tops) are no body.
 BODY_MIN_THICKNESS_MM = 8.0
-# Pieces below this are dust; a further piece (cut off by consolidation) counts from this share of the first.
+# Pieces below this are dust; a further piece (cut off by consolidation) counts from this share of
+# the first.
 MIN_PIECE_ML = 15.0
 FURTHER_PIECE_SHARE = 0.05
 # The middles of two lungs are 130 to 180 mm apart; less than this is one lung in two pieces.
@@ -48,7 +51,8 @@ MAX_BRIDGE_MM = 12.0
 MIN_SIDE_SHARE = 0.05
 # Vessels, fissures and small nodules at the edge belong to the lung: closed in the plane.
 CLOSING_MM = 6.0
-# A finding may lie this far outside the thresholded lung (masses: 9 to 16 mm measured) and have its side.
+# A finding may lie this far outside the thresholded lung (masses: 9 to 16 mm measured) and have its
+# side.
 SIDE_REACH_MM = 30.0
 # How far area falls from the widest section to nothing, for the estimate of what was cut off.
 TAPER_MM = {"feet": 100.0, "head": 80.0}
@@ -80,11 +84,11 @@ class CutEnd:
     Attributes
     ----------
     area_mm2
-        Lung area in that slice; 0 where the lungs end before the scan does. A tip of a few cm2 may be
-        left in the last slice of a scan that is complete for every purpose.
+        Lung area in that slice; 0 where the lungs end before the scan does. A tip of a few cm2 may
+        be left in the last slice of a scan that is complete for every purpose.
     share
-        The same as a share of the largest section of the lungs: about 0 for a whole scan, near 1 for a
-        cut through the middle.
+        The same as a share of the largest section of the lungs: about 0 for a whole scan, near 1
+        for a cut through the middle.
     """
 
     area_mm2: float
@@ -98,15 +102,16 @@ class Lungs:
     Attributes
     ----------
     labels
-        uint8 (z, y, x): 0 elsewhere, :data:`RIGHT`, :data:`LEFT`, or :data:`UNSEPARATED` where both lungs
-        are one piece. Coarse voxel (k, j, i) is the source voxel (k, j, i) * ``stride_zyx``. Trachea and
-        main bronchi are not lung; enclosed vessels and nodules are.
+        uint8 (z, y, x): 0 elsewhere, :data:`RIGHT`, :data:`LEFT`, or :data:`UNSEPARATED` where both
+        lungs are one piece. Coarse voxel (k, j, i) is the source voxel (k, j, i) * ``stride_zyx``.
+        Trachea and main bronchi are not lung; enclosed vessels and nodules are.
     grid
         Where the coarse voxels lie; ``grid.shape_zyx == labels.shape``.
     stride_zyx
         Source voxels for each coarse voxel.
     box_zyx
-        Half-open source index ranges ((z0, z1), (y0, y1), (x0, x1)) around both lungs, without margin.
+        Half-open source index ranges ((z0, z1), (y0, y1), (x0, x1)) around both lungs, without
+        margin.
     volume_ml
         Of all labelled voxels.
     """
@@ -132,8 +137,8 @@ class Lungs:
     def cut_ends(self) -> dict[str, CutEnd]:
         """Return how much lung the outermost slices hold: keys ``feet`` and ``head``.
 
-        Ends are the patient's (by LPS z), not the index's. At most ``stride_zyx[0] - 1`` source slices lie
-        beyond the sampled end slice.
+        Ends are the patient's (by LPS z), not the index's. At most ``stride_zyx[0] - 1`` source
+        slices lie beyond the sampled end slice.
         """
         areas = self.areas_mm2
         largest = float(areas.max())
@@ -144,12 +149,13 @@ class Lungs:
     def estimated_coverage(self) -> float:
         """Return the share of the lungs that the scan holds, 0..1, as far as the cut areas tell.
 
-        What is missing beyond an end is taken as a wedge over the cut area: height in proportion to the
-        cut's share of the largest section, at most :data:`TAPER_MM`. A cut through the widest part may
-        hide more, so this is an upper bound rather than a measurement.
+        What is missing beyond an end is taken as a wedge over the cut area: height in proportion to
+        the cut's share of the largest section, at most :data:`TAPER_MM`. A cut through the widest
+        part may hide more, so this is an upper bound rather than a measurement.
         """
         missing_ml = sum(
-            end.area_mm2 * TAPER_MM[name] * end.share / 2 / 1000 for name, end in self.cut_ends().items()
+            end.area_mm2 * TAPER_MM[name] * end.share / 2 / 1000
+            for name, end in self.cut_ends().items()
         )
         return self.volume_ml / (self.volume_ml + missing_ml)
 
@@ -161,10 +167,8 @@ class Lungs:
         places_lps_mm
             (n, 3).
 
-        Returns
-        -------
-        (n,) distance to the centre of the nearest labelled coarse voxel, 0 where the place lies inside
-        one.
+        Returns ------- (n,) distance to the centre of the nearest labelled coarse voxel, 0 where
+        the place lies inside one.
         """
         places = np.asarray(places_lps_mm, float).reshape(-1, 3)
         inside = self._labels_at(places) > 0
@@ -181,8 +185,8 @@ class Lungs:
     def zone_at(self, place_lps_mm: ArrayLike) -> Zone | None:
         """Return the third of its lung's height (along LPS z) in which the place lies.
 
-        None where the side is undetermined, or where that lung is cut off by an end of the scan: then its
-        height is not known.
+        None where the side is undetermined, or where that lung is cut off by an end of the scan:
+        then its height is not known.
         """
         label = self._label_near(place_lps_mm)
         if label not in _SIDES:
@@ -225,10 +229,8 @@ def find_lungs(volume: Volume) -> Lungs | None:
     volume
         An axial CT in HU; slices may be thick, unevenly spaced or tilted.
 
-    Returns
-    -------
-    None where there is no piece of lung of 15 ml or more. Small or cut lungs are returned: the gate judges
-    them by volume and by :meth:`Lungs.cut_ends`.
+    Returns ------- None where there is no piece of lung of 15 ml or more. Small or cut lungs are
+    returned: the gate judges them by volume and by :meth:`Lungs.cut_ends`.
     """
     grid, stride = _coarse_grid(volume.grid)
     hu = _sample(volume.hu, stride)
@@ -275,11 +277,14 @@ def _sample(hu: NDArray[np.int16], stride_zyx: tuple[int, int, int]) -> NDArray[
             shifted = hu[::z, y - 1 :: y, ::x]
         if columns < 0:
             shifted = hu[::z, ::y, x - 1 :: x]
-        # The neighbour before the first voxel, or after the last, is not there: the voxel itself stands in.
+        # The neighbour before the first voxel, or after the last, is not there: the voxel itself
+        # stands in.
         from_row, from_column = int(rows < 0), int(columns < 0)
         have = shifted[:, : shape[1] - from_row, : shape[2] - from_column]
         rest = centre.astype(np.int32)
-        rest[:, from_row : from_row + have.shape[1], from_column : from_column + have.shape[2]] = have
+        rest[:, from_row : from_row + have.shape[1], from_column : from_column + have.shape[2]] = (
+            have
+        )
         total += rest
     return (total // 5).astype(np.int16)
 
@@ -355,7 +360,7 @@ def _body_boxes(hu: NDArray[np.int16], grid: Grid) -> Mask:
 
 
 def _name_sides(pieces: NDArray[np.int32], hu: NDArray[np.int16], grid: Grid) -> Labels:
-    """Return labels of sides: from two pieces, or from one that comes apart, or from the body's middle."""
+    """Label sides: from two pieces, from one that comes apart, or from the body's middle."""
     count = int(pieces.max())
     centres_mm = _centres_along_x_mm(pieces, count, grid)
     size = np.bincount(pieces.ravel(), minlength=count + 1)
@@ -368,7 +373,8 @@ def _name_sides(pieces: NDArray[np.int32], hu: NDArray[np.int16], grid: Grid) ->
         centres_mm = _centres_along_x_mm(pieces, count, grid)
     middle_mm = (centres_mm[0] + centres_mm[other]) / 2
     sides = np.zeros(count + 1, np.uint8)
-    # LPS x grows to the patient's left; the lungs are told apart by each other's place, not by x > 0.
+    # LPS x grows to the patient's left; the lungs are told apart by each other's place, not by x >
+    # 0.
     sides[1:] = np.where(centres_mm > middle_mm, LEFT, RIGHT)
     return sides[pieces]
 
@@ -379,7 +385,7 @@ def _centres_along_x_mm(pieces: NDArray[np.int32], count: int, grid: Grid) -> Fl
 
 
 def _other_side(size: NDArray[np.intp], centres_mm: Floats) -> int | None:
-    """Return which piece is the lung opposite to the largest (the first), None where there is none."""
+    """Return which piece is the lung opposite to the first and largest; None: there is none."""
     is_far = np.abs(centres_mm - centres_mm[0]) >= MIN_SIDES_APART_MM
     is_far &= size >= MIN_SIDE_SHARE * size[0]
     return int(np.flatnonzero(is_far)[0]) if is_far.any() else None
@@ -434,7 +440,9 @@ def _one_piece(lung: Mask, hu: NDArray[np.int16], grid: Grid) -> Labels:
     body = _body_boxes(hu, grid)
     slices = np.flatnonzero(lung.any(axis=(1, 2)))
     columns = np.flatnonzero(body[slices].any(axis=(0, 1)))
-    middle = grid.to_lps([slices.mean(), lung.shape[1] / 2, columns.mean() if columns.size else 0.0])
+    middle = grid.to_lps(
+        [slices.mean(), lung.shape[1] / 2, columns.mean() if columns.size else 0.0]
+    )
     x_mm = grid.to_lps(np.argwhere(lung))[:, 0] - middle[0]
     share_left = float((x_mm > 0).mean())
     label = LEFT if share_left > 0.85 else RIGHT if share_left < 0.15 else UNSEPARATED
@@ -463,7 +471,7 @@ def _close(labels: Labels, grid: Grid) -> Labels:
 
 
 def _surface_tree(labels: Labels, grid: Grid) -> tuple[KDTree, Labels]:
-    """Return a search tree over the surface voxels' centres in LPS millimetres, and their labels."""
+    """Return a search tree over the surface voxels' centres (LPS mm), and their labels."""
     inner = ndimage.binary_erosion(labels > 0)
     surface = np.argwhere((labels > 0) & ~inner)
     return KDTree(grid.to_lps(surface)), labels[tuple(surface.T)]
