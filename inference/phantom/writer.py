@@ -1,0 +1,200 @@
+"""A phantom as files: one CT Image Storage instance for each slice, and ``truth.json``."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
+
+from firstread.errors import OutputError, OutputExists
+from firstread.progress import Progress, silent
+from firstread.uids import uid_from
+from firstread.version import __version__
+from inference.phantom.spec import NameStyle, Phantom, PhantomSpec, PixelStyle
+
+INTERCEPT_HU = -1024
+STUDY_DAY, STUDY_TIME = "20260105", "093000"
+PATIENT_BORN, PATIENT_AGE = "19610412", "064Y"
+TABLE_HEIGHT_MM = 152
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """What is written in words, and in which character set."""
+
+    character_set: str
+    patient: str
+    study: str
+    series: str
+    institution: str
+
+
+_CHINESE = ("Tang^XiaoYun=唐^小云", "胸部CT平扫", "胸部薄层 {:g}mm 标准算法", "示范县人民医院")
+_TEXTS = {
+    NameStyle.GB18030: _Texts("GB18030", *_CHINESE),
+    NameStyle.UTF8: _Texts("ISO_IR 192", *_CHINESE),
+    NameStyle.LATIN: _Texts(
+        "ISO_IR 100",
+        "Phantom^Synthetic",
+        "CT chest plain",
+        "Chest thin {:g} mm standard",
+        "Model County",
+    ),
+}
+
+
+def write_phantom(phantom: Phantom, folder: Path, progress: Progress = silent) -> list[Path]:
+    """Write ``folder/*.dcm`` and ``folder/truth.json``; the same bytes for the same phantom.
+
+    File names follow InstanceNumber, which runs against z as scanners count from the head down.
+
+    Returns
+    -------
+    The instances' paths, lowest slice first.
+
+    Raises
+    ------
+    OutputExists
+        ``output-exists``: the folder is there and not empty.
+    OutputError
+        ``output-unwritable``
+    """
+    slices = phantom.spec.slices
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise OutputExists(
+                f"{folder} is not empty", advice="choose a new folder for the phantom"
+            )
+        paths = []
+        for z in range(slices):
+            path = folder / f"{slices - z:04d}.dcm"
+            instance(phantom, z).save_as(path, enforce_file_format=True)
+            paths.append(path)
+            progress("write", z + 1, slices)
+        text = json.dumps(truth(phantom), indent=2, ensure_ascii=False) + "\n"
+        (folder / "truth.json").write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{folder}: {error.strerror}", advice="check space and rights") from error
+    return paths
+
+
+def truth(phantom: Phantom) -> dict[str, object]:
+    """Return what ``truth.json`` holds (DESIGN, section 4); lengths and places to a micrometre."""
+    nodules = [
+        {
+            "id": nodule.id,
+            "centre_lps_mm": [round(value, 3) for value in nodule.centre_lps_mm],
+            "centre_index": [round(value, 3) for value in nodule.centre_index],
+            "diameter_mm": nodule.diameter_mm,
+            "volume_mm3": round(nodule.volume_mm3, 3),
+            "density": nodule.density.value,
+            "laterality": nodule.laterality.value,
+        }
+        for nodule in phantom.nodules
+    ]
+    spacing = [phantom.spec.slice_mm, phantom.spec.in_plane_mm, phantom.spec.in_plane_mm]
+    return {
+        "nodules": nodules,
+        "spacing_mm": spacing,
+        "seed": phantom.spec.seed,
+        "version": __version__,
+    }
+
+
+def instance(phantom: Phantom, z: int) -> Dataset:
+    """Return slice ``z`` as a CT Image Storage instance (PS3.3 A.3) with its file meta group."""
+    dataset = Dataset()
+    identity = _identity(phantom.spec)
+    _patient_and_study(dataset, phantom.spec, identity)
+    _series_and_scanner(dataset, phantom.spec, identity)
+    _image(dataset, phantom, z, identity)
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = CTImageStorage
+    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = UID(uid_from("implementation", "phantom"))
+    meta.ImplementationVersionName = "FIRSTREAD_PHANTM"
+    dataset.file_meta = meta
+    return dataset
+
+
+def _identity(spec: PhantomSpec) -> str:
+    """All that decides the written bytes; every UID is made from it."""
+    return json.dumps({"version": __version__, **asdict(spec)}, sort_keys=True)
+
+
+def _patient_and_study(dataset: Dataset, spec: PhantomSpec, identity: str) -> None:
+    texts = _TEXTS[spec.names]
+    dataset.SpecificCharacterSet = texts.character_set
+    dataset.PatientName = texts.patient
+    dataset.PatientID = f"PHANTOM-{spec.seed:04d}"
+    dataset.PatientBirthDate = PATIENT_BORN
+    dataset.PatientSex = "F"
+    dataset.PatientAge = PATIENT_AGE
+    dataset.StudyInstanceUID = uid_from("phantom", "study", identity)
+    for event in ("Study", "Series", "Acquisition", "Content"):
+        setattr(dataset, f"{event}Date", STUDY_DAY)
+        setattr(dataset, f"{event}Time", STUDY_TIME)
+    dataset.StudyID = f"{spec.seed}"
+    dataset.AccessionNumber = f"P{spec.seed:06d}"
+    dataset.ReferringPhysicianName = ""
+    dataset.StudyDescription = texts.study
+    dataset.InstitutionName = texts.institution
+
+
+def _series_and_scanner(dataset: Dataset, spec: PhantomSpec, identity: str) -> None:
+    dataset.Modality = "CT"
+    dataset.SeriesInstanceUID = uid_from("phantom", "series", identity)
+    dataset.SeriesNumber = 2
+    dataset.SeriesDescription = _TEXTS[spec.names].series.format(spec.slice_mm)
+    dataset.PatientPosition = "HFS"
+    dataset.BodyPartExamined = "CHEST"
+    dataset.FrameOfReferenceUID = uid_from("phantom", "frame of reference", identity)
+    dataset.PositionReferenceIndicator = ""
+    dataset.Manufacturer = "Firstread"
+    dataset.ManufacturerModelName = "Phantom"
+    dataset.SoftwareVersions = __version__
+    dataset.DeviceSerialNumber = "1"
+    dataset.ProtocolName = "Chest"
+    dataset.KVP = 120
+    dataset.ConvolutionKernel = "STANDARD"
+    dataset.DataCollectionDiameter = 500
+    dataset.ReconstructionDiameter = round(spec.field_mm, 3)
+    dataset.GantryDetectorTilt = 0
+    dataset.TableHeight = TABLE_HEIGHT_MM
+    dataset.SliceThickness = spec.slice_mm
+    dataset.AcquisitionNumber = 1
+
+
+def _image(dataset: Dataset, phantom: Phantom, z: int, identity: str) -> None:
+    grid, spec = phantom.volume.grid, phantom.spec
+    dataset.SOPClassUID = CTImageStorage
+    dataset.SOPInstanceUID = uid_from("phantom", "instance", identity, str(z))
+    dataset.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
+    dataset.InstanceNumber = spec.slices - z
+    dataset.ImagePositionPatient = [round(float(v), 4) for v in grid.origins_lps_mm[z]]
+    dataset.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    dataset.SliceLocation = round(float(grid.origins_lps_mm[z][2]), 4)
+    dataset.SamplesPerPixel = 1
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.Rows, dataset.Columns = grid.shape_yx
+    dataset.PixelSpacing = list(grid.spacing_yx_mm)
+    dataset.BitsAllocated = 16
+    dataset.WindowCenter, dataset.WindowWidth = [-550, 40], [1500, 400]
+    dataset.WindowCenterWidthExplanation = ["LUNG", "MEDIASTINUM"]
+    dataset.RescaleSlope = 1
+    dataset.RescaleType = "HU"
+    hu = phantom.volume.hu[z]
+    if spec.pixels == PixelStyle.UNSIGNED_12:
+        dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 12, 11, 0
+        dataset.RescaleIntercept = INTERCEPT_HU
+        pixels = (hu - np.int16(INTERCEPT_HU)).astype("<u2")
+    else:
+        dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 15, 1
+        dataset.RescaleIntercept = 0
+        pixels = hu.astype("<i2")
+    dataset.add_new("PixelData", "OW", pixels.tobytes())
