@@ -1,0 +1,58 @@
+"""Which attributes are read: the whitelist of ``Instance.header``, and the texts that decide the character set.
+
+Everything else stays in the file: private elements, sequences, overlays and free text never travel into a
+result. The list holds what SEG and SR need of their source (type 1 and 2 of the patient and study modules,
+the geometry, the equipment) and what choosing and judging a series need.
+"""
+
+from pydicom.datadict import tag_for_keyword
+
+
+def _tags(keywords: str) -> frozenset[int]:
+    tags = {keyword: tag_for_keyword(keyword) for keyword in keywords.split()}
+    assert None not in tags.values(), tags
+    return frozenset(tag for tag in tags.values() if tag is not None)
+
+
+HEADER = _tags(
+    """
+    SpecificCharacterSet ImageType SOPClassUID SOPInstanceUID TimezoneOffsetFromUTC
+    StudyDate SeriesDate AcquisitionDate ContentDate AcquisitionDateTime
+    StudyTime SeriesTime AcquisitionTime ContentTime
+    AccessionNumber Modality ConversionType Manufacturer InstitutionName ReferringPhysicianName StationName
+    StudyDescription SeriesDescription ManufacturerModelName
+    PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex PatientAge PatientSize PatientWeight
+    ContrastBolusAgent BodyPartExamined SliceThickness KVP SpacingBetweenSlices DeviceSerialNumber
+    SoftwareVersions ProtocolName GantryDetectorTilt ConvolutionKernel PatientPosition
+    StudyInstanceUID SeriesInstanceUID StudyID SeriesNumber AcquisitionNumber InstanceNumber
+    ImagePositionPatient ImageOrientationPatient FrameOfReferenceUID Laterality
+    NumberOfStudyRelatedInstances NumberOfSeriesRelatedInstances PositionReferenceIndicator SliceLocation
+    SamplesPerPixel PhotometricInterpretation NumberOfFrames Rows Columns PixelSpacing
+    BitsAllocated BitsStored HighBit PixelRepresentation PixelPaddingValue
+    RescaleIntercept RescaleSlope RescaleType LossyImageCompression LossyImageCompressionRatio
+    LossyImageCompressionMethod BurnedInAnnotation DerivationDescription
+    """
+)
+
+FUNCTIONAL_GROUPS = _tags("SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence")
+
+NAMES = _tags(
+    """
+    ReferringPhysicianName ConsultingPhysicianName PhysiciansOfRecord PerformingPhysicianName
+    NameOfPhysiciansReadingStudy OperatorsName PatientName OtherPatientNames PatientBirthName
+    PatientMotherBirthName ResponsiblePerson RequestingPhysician ScheduledPerformingPhysicianName
+    VerifyingObserverName PersonName ContentCreatorName
+    """
+)
+
+TEXTS = _tags(
+    """
+    InstitutionName InstitutionAddress StationName StudyDescription SeriesDescription
+    InstitutionalDepartmentName AdmittingDiagnosesDescription DerivationDescription
+    PatientComments AdditionalPatientHistory ContrastBolusAgent ProtocolName ImageComments
+    RequestedProcedureDescription PerformedProcedureStepDescription RequestedProcedureComments
+    AcquisitionProtocolDescription StudyID AccessionNumber
+    """
+)
+
+WANTED = HEADER | FUNCTIONAL_GROUPS | NAMES | TEXTS

@@ -1,0 +1,320 @@
+"""From a walked header to an :class:`Instance`: bytes become numbers, and nothing is made up.
+
+Texts are compared and sorted here only where the standard allows ASCII alone (code strings, UIDs); names and
+descriptions keep the sender's bytes.
+"""
+
+import math
+import re
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+from pydicom import Dataset, Sequence
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import BaseTag
+
+from inference.dicom.attributes import FUNCTIONAL_GROUPS, HEADER
+from inference.dicom.instance import CT_CLASSES, Frame, Instance
+from inference.dicom.walker import (
+    DEFLATED,
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
+    PER_FRAME_GROUPS,
+    SHARED_GROUPS,
+    Header,
+    HeaderRefused,
+)
+
+# Transfer syntaxes that may have lost something (PS3.5 A.4); LossyImageCompression (0028,2110) is the other witness.
+LOSSY_SYNTAXES = frozenset(
+    {
+        "1.2.840.10008.1.2.4.50",  # JPEG Baseline
+        "1.2.840.10008.1.2.4.51",  # JPEG Extended
+        "1.2.840.10008.1.2.4.53",  # JPEG Spectral Selection, retired
+        "1.2.840.10008.1.2.4.55",  # JPEG Full Progression, retired
+        "1.2.840.10008.1.2.4.81",  # JPEG-LS Near-Lossless
+        "1.2.840.10008.1.2.4.91",  # JPEG 2000
+        "1.2.840.10008.1.2.4.93",  # JPEG 2000 Multi-component
+        "1.2.840.10008.1.2.4.203",  # High-Throughput JPEG 2000
+    }
+)
+
+# Transfer syntaxes whose pixels need no decoder in this byte order.
+_PLAIN_SYNTAXES = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE, DEFLATED})
+
+_UID = re.compile(r"[0-9.]{1,64}")
+_NUMBER = re.compile(rb"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_AGE = re.compile(r"(\d{3})([DWMY])")
+_AGE_UNITS_PER_YEAR = {"D": 365.25, "W": 52.18, "M": 12.0, "Y": 1.0}
+
+
+def instance_of(path: Path, header: Header) -> Instance:
+    """Return the instance that a header describes.
+
+    Parameters
+    ----------
+    path
+        The file that was walked.
+
+    Raises
+    ------
+    HeaderRefused
+        ``uid-invalid``, ``frames-inconsistent``
+    """
+    fields = _Fields(header)
+    sop_class = fields.uid(0x00080016)
+    syntax = header.transfer_syntax_uid
+    modality = fields.code(0x00080060)
+    frames = _frames(fields, is_ct=sop_class in CT_CLASSES or modality == "CT")
+    pixels = header.pixels
+    is_plain = syntax in _PLAIN_SYNTAXES and pixels is not None and pixels.length is not None
+    representation = fields.short(0x00280103) or 0
+    return Instance(
+        path=path,
+        frames=frames,
+        header=_header(header),
+        transfer_syntax_uid=syntax,
+        sop_class_uid=sop_class,
+        sop_instance_uid=fields.uid(0x00080018),
+        study_uid=fields.uid(0x0020000D),
+        series_uid=fields.uid(0x0020000E),
+        frame_of_reference_uid=fields.uid(0x00200052),
+        modality=modality,
+        image_type=fields.codes(0x00080008),
+        rows=fields.short(0x00280010) or 0,
+        columns=fields.short(0x00280011) or 0,
+        bits_allocated=fields.short(0x00280100) or 0,
+        bits_stored=fields.short(0x00280101) or 0,
+        is_signed=representation == 1,
+        samples_per_pixel=fields.short(0x00280002) or 1,
+        pixel_padding_value=fields.short(0x00280120, signed=representation == 1),
+        is_lossy=syntax in LOSSY_SYNTAXES or fields.code(0x00282110) == "01",
+        patient_id=fields.text(0x00100020),
+        patient_age_years=_age_years(fields),
+        body_part=fields.code(0x00180015),
+        kernel=fields.text(0x00181210).split("\\")[0].strip(),
+        gantry_tilt_deg=fields.number(0x00181120),
+        instance_number=fields.whole(0x00200013),
+        acquisition_number=fields.whole(0x00200012),
+        acquisition_time=fields.text(0x00080032) or fields.text(0x0008002A)[8:],
+        series_number=fields.whole(0x00200011),
+        announced_series_instances=fields.whole(0x00201209),
+        pixel_offset=pixels.offset if pixels is not None and is_plain else None,
+        pixel_length=pixels.length if pixels is not None and is_plain else None,
+    )
+
+
+class _Fields:
+    """The values of one header, each read at most once and never trusted to be there."""
+
+    def __init__(self, header: Header) -> None:
+        self.header = header
+        self._order = "little" if header.is_little_endian else "big"
+
+    def raw(self, tag: int) -> bytes:
+        element = self.header.elements.get(tag)
+        return element.value.strip(b"\0 ") if element is not None else b""
+
+    def text(self, tag: int) -> str:
+        return self.raw(tag).decode("latin-1").strip()
+
+    def codes(self, tag: int) -> tuple[str, ...]:
+        text = self.text(tag)
+        return tuple(part.strip().upper() for part in text.split("\\")) if text else ()
+
+    def code(self, tag: int) -> str:
+        return self.text(tag).upper()
+
+    def uid(self, tag: int) -> str:
+        uid = self.text(tag)
+        # Leading zeros in a component are met in the field and harmless; anything else is no UID.
+        if uid and not _UID.fullmatch(uid):
+            raise HeaderRefused("uid-invalid")
+        return uid
+
+    def short(self, tag: int, *, signed: bool = False) -> int | None:
+        element = self.header.elements.get(tag)
+        if element is None or len(element.value) < 2:
+            return None
+        order = "big" if self._order == "big" else "little"
+        return int.from_bytes(element.value[:2], order, signed=signed)  # type: ignore[arg-type,unused-ignore]
+
+    def numbers(self, tag: int) -> tuple[float, ...] | None:
+        """Return the values of a decimal string; None where one of them is no finite number."""
+        return decimals(self.raw(tag))
+
+    def number(self, tag: int) -> float | None:
+        numbers = self.numbers(tag)
+        return numbers[0] if numbers else None
+
+    def whole(self, tag: int) -> int | None:
+        number = self.number(tag)
+        return int(number) if number is not None and number.is_integer() else None
+
+
+def decimals(raw: bytes) -> tuple[float, ...] | None:
+    """Return the finite numbers of a decimal string (DS), or None: ``nan``, ``1_000`` and 10 million values are none."""
+    if not raw or len(raw) > 1024:
+        return None
+    values = []
+    for part in raw.split(b"\\"):
+        text = part.strip(b" \0")
+        if not _NUMBER.fullmatch(text) or not math.isfinite(value := float(text)):
+            return None
+        values.append(value)
+    return tuple(values)
+
+
+def _header(header: Header) -> Dataset:
+    """Return the whitelisted elements as pydicom's raw elements: converted when asked for, from the same bytes."""
+    elements = {
+        BaseTag(tag): RawDataElement(
+            BaseTag(tag),
+            element.vr or None,
+            len(element.value),
+            element.value,
+            0,
+            header.is_implicit,
+            header.is_little_endian,
+        )
+        for tag, element in header.elements.items()
+        if tag in HEADER
+    }
+    return Dataset(elements)
+
+
+def _age_years(fields: _Fields) -> float | None:
+    """Return Patient's Age, else the time from birth to study; de-identified dates are shifted together."""
+    match = _AGE.fullmatch(fields.code(0x00101010))
+    if match:
+        return int(match[1]) / _AGE_UNITS_PER_YEAR[match[2]]
+    born, examined = (_day(fields.text(tag)) for tag in (0x00100030, 0x00080020))
+    if born is None or examined is None or examined < born:
+        return None
+    return (examined - born).days / _AGE_UNITS_PER_YEAR["D"]
+
+
+def _day(text: str) -> date | None:
+    if len(text) != 8 or not text.isdigit():
+        return None
+    try:
+        return date(int(text[:4]), int(text[4:6]), int(text[6:]))
+    except ValueError:
+        return None
+
+
+def _frames(fields: _Fields, *, is_ct: bool) -> tuple[Frame, ...]:
+    """Return the frames; of anything but CT only a single one is described, for nobody asks for others."""
+    elements = fields.header.elements
+    count = fields.whole(0x00280008) or 1
+    if is_ct and PER_FRAME_GROUPS in elements:
+        return tuple(_grouped_frames(fields, count))
+    if count != 1:
+        if is_ct:
+            raise HeaderRefused("frames-inconsistent")
+        return ()
+    return (
+        _frame(
+            1,
+            position=fields.numbers(0x00200032),
+            orientation=fields.numbers(0x00200037),
+            spacing=fields.numbers(0x00280030),
+            thickness=fields.number(0x00180050),
+            between=fields.number(0x00180088),
+            slope=fields.number(0x00281053),
+            intercept=fields.number(0x00281052),
+        ),
+    )
+
+
+def _frame(
+    number: int,
+    *,
+    position: tuple[float, ...] | None,
+    orientation: tuple[float, ...] | None,
+    spacing: tuple[float, ...] | None,
+    thickness: float | None,
+    between: float | None,
+    slope: float | None,
+    intercept: float | None,
+) -> Frame:
+    return Frame(
+        number=number,
+        position_lps_mm=position if position is not None and len(position) == 3 else None,
+        orientation=orientation if orientation is not None and len(orientation) == 6 else None,
+        pixel_spacing_mm=spacing if spacing is not None and len(spacing) == 2 else None,
+        slice_thickness_mm=thickness,
+        spacing_between_slices_mm=between,
+        rescale_slope=slope,
+        rescale_intercept=intercept,
+    )
+
+
+def _grouped_frames(fields: _Fields, count: int) -> Iterator[Frame]:
+    """Yield the frames of an enhanced instance: each value per frame, else shared (PS3.3 C.7.6.16).
+
+    The walk has counted what is in these sequences, so pydicom may read them.
+    """
+    shared_groups = _sequence(fields.header, SHARED_GROUPS)
+    shared = shared_groups[0] if shared_groups else Dataset()
+    per_frame = _sequence(fields.header, PER_FRAME_GROUPS)
+    if len(per_frame) != count:
+        raise HeaderRefused("frames-inconsistent")
+    for number, own in enumerate(per_frame, start=1):
+
+        def value(group: int, tag: int, own: Dataset = own) -> tuple[float, ...] | None:
+            for groups in (own, shared):
+                item = _first_item(groups, group)
+                if item is not None and tag in item:
+                    return _numbers(item, tag)
+            return None
+
+        def single(group: int, tag: int, own: Dataset = own) -> float | None:
+            numbers = value(group, tag, own)
+            return numbers[0] if numbers else None
+
+        yield _frame(
+            number,
+            position=value(0x00209113, 0x00200032),
+            orientation=value(0x00209116, 0x00200037),
+            spacing=value(0x00289110, 0x00280030),
+            thickness=single(0x00289110, 0x00180050),
+            between=single(0x00289110, 0x00180088),
+            slope=single(0x00289145, 0x00281053),
+            intercept=single(0x00289145, 0x00281052),
+        )
+
+
+def _sequence(header: Header, tag: int) -> Sequence:
+    element = header.elements.get(tag)
+    if element is None or not element.value:
+        return Sequence()
+    raw = RawDataElement(
+        BaseTag(tag),
+        "SQ",
+        len(element.value),
+        element.value,
+        0,
+        header.is_implicit,
+        header.is_little_endian,
+    )
+    found = Dataset({BaseTag(tag): raw})[tag].value
+    assert isinstance(found, Sequence)
+    return found
+
+
+def _first_item(groups: Dataset, tag: int) -> Dataset | None:
+    if tag not in groups:
+        return None
+    sequence = groups[tag].value
+    return sequence[0] if isinstance(sequence, Sequence) and len(sequence) else None
+
+
+def _numbers(item: Dataset, tag: int) -> tuple[float, ...] | None:
+    element = item.get_item(tag)
+    raw = element.value if element is not None else None
+    return decimals(raw.strip(b" \0")) if isinstance(raw, bytes) else None
+
+
+assert FUNCTIONAL_GROUPS == {SHARED_GROUPS, PER_FRAME_GROUPS}
