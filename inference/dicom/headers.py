@@ -60,7 +60,7 @@ def instance_of(path: Path, header: Header) -> Instance:
     Raises
     ------
     HeaderRefused
-        ``uid-invalid``, ``frames-inconsistent``
+        ``frames-inconsistent``
     """
     fields = _Fields(header)
     sop_class = fields.uid(0x00080016)
@@ -102,6 +102,8 @@ def instance_of(path: Path, header: Header) -> Instance:
         announced_series_instances=fields.whole(0x00201209),
         pixel_offset=pixels.offset if pixels is not None and is_plain else None,
         pixel_length=pixels.length if pixels is not None and is_plain else None,
+        high_bit=fields.short(0x00280102),
+        photometric=fields.code(0x00280004),
     )
 
 
@@ -128,10 +130,9 @@ class _Fields:
 
     def uid(self, tag: int) -> str:
         uid = self.text(tag)
-        # Leading zeros in a component are met in the field and harmless; anything else is no UID.
-        if uid and not _UID.fullmatch(uid):
-            raise HeaderRefused("uid-invalid")
-        return uid
+        # A result may not repeat what is no UID, so it counts as missing and the gate says so. Leading
+        # zeros in a component are met in the field and harmless.
+        return uid if _UID.fullmatch(uid) else ""
 
     def short(self, tag: int, *, signed: bool = False) -> int | None:
         element = self.header.elements.get(tag)

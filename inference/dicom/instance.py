@@ -87,6 +87,8 @@ class Instance:
     announced_series_instances: int | None
     pixel_offset: int | None = None
     pixel_length: int | None = None
+    high_bit: int | None = None
+    photometric: str = "MONOCHROME2"
 
     @property
     def is_ct_image(self) -> bool:
