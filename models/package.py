@@ -1,13 +1,25 @@
-"""The package format: one folder with ``model.yaml``, ONNX files and a card, checked byte by byte at load.
+"""The package format: one folder with ``model.yaml``, ONNX files and a card, checked at load.
 
-``model.yaml`` says everything that serving needs to know of a model: what goes in, what comes out, what
-it was made for, and where it must not be used. Its identity is name, version and its own SHA-256.
+``model.yaml`` says everything that serving needs to know of a model: what goes in, what comes out,
+what it was made for, and where it must not be used. Its identity is name, version and its own
+SHA-256.
 """
 
+import hashlib
+import re
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from firstread.errors import ConfigurationError, PackageDamaged, PackageMissing
+from firstread.yaml import load
+
+DESCRIPTION_FILE = "model.yaml"
+# The packages that ship: <name>/<version>/model.yaml.
+SHIPPED = Path(__file__).parent / "packages"
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -128,8 +140,181 @@ class ModelDescription(_Part):
     files: dict[str, Sha256]
 
     @model_validator(mode="after")
+    def _files_are_plain_and_listed(self) -> "ModelDescription":
+        for name in self.files:
+            if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name) or name == DESCRIPTION_FILE:
+                raise ValueError(f"{name!r} is no plain file name in the package's own folder")
+        unlisted = sorted({stage.file for stage in self.stages} - set(self.files))
+        if not self.stages or unlisted:
+            raise ValueError(f"every stage's file must stand in files: {unlisted or 'no stage'}")
+        return self
+
+    @model_validator(mode="after")
     def _floor_is_lowest(self) -> "ModelDescription":
         low = min((point.threshold for point in self.operating_points.values()), default=0.0)
         if not self.operating_points or self.floor > low:
             raise ValueError("floor must not lie above any operating point, and there must be one")
         return self
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Package:
+    """A model package on disk, as :func:`load_package` found it.
+
+    Attributes
+    ----------
+    folder
+        Where it lies.
+    sha256
+        Of ``model.yaml``, which names the SHA-256 of every other file: with name and version the
+        package's identity.
+    """
+
+    description: ModelDescription
+    folder: Path
+    sha256: str
+
+    @property
+    def reference(self) -> str:
+        """``name@version``."""
+        return f"{self.description.name}@{self.description.version}"
+
+    def file_bytes(self, name: str) -> bytes:
+        """Read one file whole and return exactly the bytes whose SHA-256 was checked.
+
+        Hand these to a runtime, never the path: the file may be another one a moment later.
+
+        Raises
+        ------
+        PackageDamaged
+            ``package-damaged``: not listed, not readable, or not the bytes that were listed.
+        """
+        stated = self.description.files.get(name)
+        if stated is None:
+            raise PackageDamaged(f"{self.reference} lists no file {name!r}", advice=_COPY_AGAIN)
+        try:
+            data = (self.folder / name).read_bytes()
+        except OSError as error:
+            raise PackageDamaged(
+                f"{self.reference}: {name} cannot be read ({error.__class__.__name__})",
+                advice=_COPY_AGAIN,
+            ) from error
+        actual = hashlib.sha256(data).hexdigest()
+        if actual != stated:
+            raise PackageDamaged(
+                f"{self.reference}: SHA-256 of {name} is {actual[:12]}, "
+                f"{DESCRIPTION_FILE} says {stated[:12]}",
+                advice=_COPY_AGAIN,
+            )
+        return data
+
+
+_COPY_AGAIN = "copy the package again, or choose another one with --package"
+
+
+def load_description(folder: Path) -> Package:
+    """Read ``model.yaml`` alone: enough for the gate, which needs no weights.
+
+    Raises
+    ------
+    PackageMissing
+        ``package-missing``: no such folder, or no ``model.yaml`` in it.
+    PackageDamaged
+        ``package-damaged``: ``model.yaml`` cannot be read or breaks the schema.
+    """
+    path = folder / DESCRIPTION_FILE
+    if not path.is_file():
+        raise PackageMissing(f"{folder.name}: no {DESCRIPTION_FILE} there", advice=_list_them())
+    try:
+        data = path.read_bytes()
+        description = load(data.decode("utf-8"), ModelDescription, name=DESCRIPTION_FILE)
+    except (OSError, UnicodeDecodeError) as error:
+        raise PackageDamaged(
+            f"{DESCRIPTION_FILE} cannot be read ({error.__class__.__name__})", advice=_COPY_AGAIN
+        ) from error
+    except ConfigurationError as error:
+        raise PackageDamaged(error.message, advice=_COPY_AGAIN) from error
+    return Package(description, folder, hashlib.sha256(data).hexdigest())
+
+
+def load_package(folder: Path) -> Package:
+    """Read a package and check every file of it.
+
+    Raises
+    ------
+    PackageMissing
+        ``package-missing``: no such folder, or no ``model.yaml`` in it.
+    PackageDamaged
+        ``package-damaged``: a file is absent, changed, or not listed; or ``model.yaml`` is wrong.
+    """
+    package = load_description(folder)
+    listed = {DESCRIPTION_FILE, *package.description.files}
+    foreign = sorted({entry.name for entry in folder.iterdir()} - listed)
+    if foreign:
+        raise PackageDamaged(
+            f"{package.reference} holds {foreign[0]!r}, which {DESCRIPTION_FILE} does not list",
+            advice="remove it, or copy the package again",
+        )
+    for name in package.description.files:
+        package.file_bytes(name)
+    return package
+
+
+def available_packages(root: Path = SHIPPED) -> tuple[str, ...]:
+    """Return ``name@version`` of the packages in a folder, by name, newest version first."""
+    found = [
+        (path.parent.parent.name, path.parent.name) for path in root.glob(f"*/*/{DESCRIPTION_FILE}")
+    ]
+    found.sort(key=lambda pair: (pair[0], [-number for number in _numbers(pair[1])]))
+    return tuple(f"{name}@{version}" for name, version in found)
+
+
+def find_package(
+    reference: str | None = None, root: Path = SHIPPED, *, check_files: bool = True
+) -> Package:
+    """Find and load a package by name.
+
+    Parameters
+    ----------
+    reference
+        ``name@version``; ``name`` for its newest version; None for the only name that there is.
+    root
+        Where packages lie as ``<name>/<version>``.
+    check_files
+        False reads the description alone: the gate needs no weights.
+
+    Raises
+    ------
+    PackageMissing
+        ``package-missing``: none of that name and version, or several names and none given.
+    PackageDamaged
+        ``package-damaged``: see :func:`load_package`; or the folder's names are not the
+        description's.
+    """
+    available = available_packages(root)
+    if reference is None and len({entry.partition("@")[0] for entry in available}) == 1:
+        reference = available[0]
+    fitting = [entry for entry in available if reference in (entry, entry.partition("@")[0])]
+    if not fitting:
+        asked = (
+            f"no package {reference}" if reference else "no package, or packages of several names"
+        )
+        raise PackageMissing(asked, advice=_list_them(available))
+    name, _, version = fitting[0].partition("@")
+    folder = root / name / version
+    package = load_package(folder) if check_files else load_description(folder)
+    if package.reference != fitting[0]:
+        raise PackageDamaged(
+            f"the package at {fitting[0]} calls itself {package.reference}", advice=_COPY_AGAIN
+        )
+    return package
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) if part.isdecimal() else -1 for part in version.split(".")]
+
+
+def _list_them(available: tuple[str, ...] | None = None) -> str:
+    if available:
+        return "available: " + ", ".join(available)
+    return "see what there is with: firstread models list"
