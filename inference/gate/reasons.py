@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from firstread.messages import Language, sentence
+from firstread.messages import Language, catalogue, sentence
 
 
 class Status(StrEnum):
@@ -35,6 +35,7 @@ class Code(StrEnum):
     SLICES_MISSING = "slices-missing"
     SLICES_THINNED = "slices-thinned"
     SLICES_DOUBLED = "slices-doubled"
+    INSTANCES_MISSING = "instances-missing"
     SPACING_IRREGULAR = "spacing-irregular"
     GANTRY_TILT = "gantry-tilt"
     SHEARED = "sheared"
@@ -70,7 +71,8 @@ class Reason:
     ----------
     numbers
         Plain JSON values with units in their names (``position_mm``, ``gap_mm``, ``share_percent``),
-        already rounded as they shall be shown.
+        already rounded as they shall be shown. A text is a stable word (``no-air``); sentences show
+        its translation ``gate.word.<word>`` where there is one, so that no English stands in Chinese.
     """
 
     code: Code
@@ -79,7 +81,12 @@ class Reason:
 
     def sentence(self, language: Language) -> str:
         """Return the sentence for people, numbers filled in."""
-        return sentence(f"gate.{self.code}", language, **self.numbers)
+        words = catalogue(language)
+        shown = {
+            name: words.get(f"gate.word.{value}", value) if isinstance(value, str) else value
+            for name, value in self.numbers.items()
+        }
+        return sentence(f"gate.{self.code}", language, **shown)
 
 
 @dataclass(frozen=True, slots=True)
