@@ -20,7 +20,7 @@ Array = NDArray[np.float32]
 CELLS_IN_PLANE = 128
 CELL_Z_MM = 2.5
 # Blur of a standard kernel in plane (sigma, mm), without that of the pixel itself.
-KERNEL_SIGMA_MM = 0.5
+KERNEL_SIGMA_MM = 0.42
 NATURAL_LUNG_MM = 280.0
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from firstread.errors import UsageError
-from inference.findings import SourceMask
+from inference.mask import SourceMask
 from inference.lungs import Laterality
 from inference.phantom.anatomy import KERNEL_SIGMA_MM, Anatomy
 from inference.phantom.sampling import at_points, points_inside

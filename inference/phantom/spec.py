@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from firstread.errors import UsageError
 from inference.dicom.instance import Vector
-from inference.findings import SourceMask
+from inference.mask import SourceMask
 from inference.lungs import Laterality
 from inference.volume import Volume
 
