@@ -22,8 +22,8 @@ class Candidate:
     diameter_mm
         As the network estimates it.
     mask
-        float32 (z, y, x) probability that a voxel belongs to the nodule, on :attr:`mask_grid`, a crop of
-        the network's own grid that is large enough to hold the nodule.
+        float32 (z, y, x) probability that a voxel belongs to the nodule, on :attr:`mask_grid`, a
+        crop of the network's own grid that is large enough to hold the nodule.
     """
 
     centre_lps_mm: Vector
