@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inference.dicom.decoders import DecodeRefused, decode_frame
 from inference.dicom.stored import rescale, words_of
@@ -47,7 +48,7 @@ def serve(connection: socket.socket) -> None:
             connection.sendall(hu.data.cast("B"))
 
 
-def decode(task: Task) -> "np.ndarray[tuple[int, ...], np.dtype[np.int16]]":
+def decode(task: Task) -> NDArray[np.int16]:
     """Return (rows, columns) HU of one frame.
 
     Raises
@@ -59,10 +60,12 @@ def decode(task: Task) -> "np.ndarray[tuple[int, ...], np.dtype[np.int16]]":
     """
     form = task.form
     frame = _frame(task)
-    if task.transfer_syntax_uid == EXPLICIT_BIG:
-        words = words_of(frame, form, big=True)
-    else:
-        words = decode_frame(frame, task.transfer_syntax_uid, form)
+    is_big = task.transfer_syntax_uid == EXPLICIT_BIG
+    words: NDArray[np.integer] = (
+        words_of(frame, form, big=True)
+        if is_big
+        else decode_frame(frame, task.transfer_syntax_uid, form)
+    )
     hu = np.empty((form.rows, form.columns), np.int16)
     rescale(words, task.slope, task.intercept, hu)
     return hu

@@ -19,11 +19,12 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.dicom.stored import StoredFormat, words_of
+from inference.dicom.stored import StoredFormat
 
 Decoder = Callable[[bytes, str, StoredFormat], NDArray[np.integer]]
 
@@ -41,24 +42,22 @@ def _with_pydicom(
 ) -> NDArray[np.integer]:
     """Decode one frame by the named plugin; pydicom mends sign and precision that differ in the codestream."""
     from pydicom.encaps import encapsulate
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
 
-    decoder = get_decoder(UID(syntax))
-    array, _ = decoder.as_array(
-        encapsulate([frame], has_bot=False),
-        index=0,
-        raw=True,
-        decoding_plugin=plugin,
-        rows=form.rows,
-        columns=form.columns,
-        samples_per_pixel=1,
-        photometric_interpretation="MONOCHROME2",
-        bits_allocated=form.bits_allocated,
-        bits_stored=form.bits_stored,
-        pixel_representation=int(form.is_signed),
-        number_of_frames=1,
-        pixel_keyword="PixelData",
+    options: dict[str, Any] = {
+        "rows": form.rows,
+        "columns": form.columns,
+        "samples_per_pixel": 1,
+        "photometric_interpretation": "MONOCHROME2",
+        "bits_allocated": form.bits_allocated,
+        "bits_stored": form.bits_stored,
+        "pixel_representation": int(form.is_signed),
+        "number_of_frames": 1,
+        "pixel_keyword": "PixelData",
+    }
+    array, _ = get_decoder(UID(syntax)).as_array(
+        encapsulate([frame], has_bot=False), index=0, raw=True, decoding_plugin=plugin, **options
     )
     return array
 

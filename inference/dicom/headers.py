@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
-from pydicom import Dataset, Sequence
+from pydicom import DataElement, Dataset, Sequence
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
-from inference.dicom.attributes import FUNCTIONAL_GROUPS, HEADER
+from inference.dicom.attributes import HEADER
 from inference.dicom.instance import CT_CLASSES, Frame, Instance
 from inference.dicom.walker import (
     DEFLATED,
@@ -112,7 +113,7 @@ class _Fields:
 
     def __init__(self, header: Header) -> None:
         self.header = header
-        self._order = "little" if header.is_little_endian else "big"
+        self._order: Literal["little", "big"] = "little" if header.is_little_endian else "big"
 
     def raw(self, tag: int) -> bytes:
         element = self.header.elements.get(tag)
@@ -138,8 +139,7 @@ class _Fields:
         element = self.header.elements.get(tag)
         if element is None or len(element.value) < 2:
             return None
-        order = "big" if self._order == "big" else "little"
-        return int.from_bytes(element.value[:2], order, signed=signed)  # type: ignore[arg-type,unused-ignore]
+        return int.from_bytes(element.value[:2], self._order, signed=signed)
 
     def numbers(self, tag: int) -> tuple[float, ...] | None:
         """Return the values of a decimal string; None where one of them is no finite number."""
@@ -169,7 +169,7 @@ def decimals(raw: bytes) -> tuple[float, ...] | None:
 
 def _header(header: Header) -> Dataset:
     """Return the whitelisted elements as pydicom's raw elements: converted when asked for, from the same bytes."""
-    elements = {
+    elements: dict[BaseTag, DataElement | RawDataElement] = {
         BaseTag(tag): RawDataElement(
             BaseTag(tag),
             element.vr or None,
@@ -313,9 +313,5 @@ def _first_item(groups: Dataset, tag: int) -> Dataset | None:
 
 
 def _numbers(item: Dataset, tag: int) -> tuple[float, ...] | None:
-    element = item.get_item(tag)
-    raw = element.value if element is not None else None
+    raw = getattr(item.get_item(tag), "value", None)
     return decimals(raw.strip(b" \0")) if isinstance(raw, bytes) else None
-
-
-assert FUNCTIONAL_GROUPS == {SHARED_GROUPS, PER_FRAME_GROUPS}

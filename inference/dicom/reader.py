@@ -195,7 +195,7 @@ def _studies(records: list[_Record]) -> tuple[Study, ...]:
 def _series(uid: str, records: list[_Record], codecs: dict[tuple[str, ...], str]) -> Series:
     first = records[0]
     description = first.instance.header.get_item(_SERIES_DESCRIPTION)
-    raw = description.value if description is not None else b""
+    raw = getattr(description, "value", None)
     text = decode(raw, first.declared, codecs[first.declared]) if isinstance(raw, bytes) else ""
     return Series(uid, tuple(record.instance for record in records), text)
 

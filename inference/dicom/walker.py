@@ -29,9 +29,13 @@ SOP_INSTANCE = 0x00080018
 NUMBER_OF_FRAMES = 0x00280008
 SHARED_GROUPS = 0x52009229
 PER_FRAME_GROUPS = 0x52009230
-FLOAT_PIXELS, DOUBLE_PIXELS, PIXELS = 0x7FE00008, 0x7FE00009, 0x7FE00010
+PIXELS = 0x7FE00010
+
+# Pixel Data and its float and double forms: here a walk ends.
+_PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, PIXELS})
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_DELIMITER_GROUP = 0xFFFE
 _UNDEFINED = 0xFFFFFFFF
 _PREAMBLE_LENGTH = 128
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -56,7 +60,7 @@ _DESCENDED = frozenset(
 )
 
 _FIRST_READ_BYTES = 16 * 1024
-# How many steps pass between two looks at the clock.
+# How many elements, or items, pass between two looks at the clock.
 _CLOCK_EVERY = 4096
 
 
@@ -172,7 +176,7 @@ def walk(
     size: int,
     wanted: frozenset[int],
     *,
-    limits: Limits = Limits(),  # noqa: B008  (frozen)
+    limits: Limits = Limits(),
     syntax: str = "",
     clock: Callable[[], float] = time.monotonic,
 ) -> Header:
@@ -202,15 +206,15 @@ def walk(
         ``too-slow``, ``length-inconsistent``, ``vr-unknown``, ``sequence-broken``, ``element-repeated``
     """
     window = _Window(stream, size, limits.header_bytes)
-    deadline = clock() + limits.wall_s
+    budget = _Budget(limits, clock() + limits.wall_s, clock)
     if syntax:
-        return _data_set(window, 0, syntax, wanted, limits, deadline, clock)
+        return _Walk(window, 0, syntax, wanted, budget).run()
     if window.data[_PREAMBLE_LENGTH : _PREAMBLE_LENGTH + 4] != b"DICM":
-        return _without_meta(window, wanted, limits, deadline, clock)
+        return _without_meta(window, wanted, budget)
     syntax, media_class, start = _meta(window)
     if syntax == DEFLATED:
         return Header(syntax, media_class, False, True, {}, Pixels(start, size - start))
-    header = _data_set(window, start, syntax, wanted, limits, deadline, clock)
+    header = _Walk(window, start, syntax, wanted, budget).run()
     return replace(header, media_class_uid=media_class)
 
 
@@ -251,13 +255,8 @@ def _meta(window: _Window) -> tuple[str, str, int]:
     return syntax, media_class, position
 
 
-def _without_meta(
-    window: _Window,
-    wanted: frozenset[int],
-    limits: Limits,
-    deadline: float,
-    clock: Callable[[], float],
-) -> Header:
+def _without_meta(window: _Window, wanted: frozenset[int], budget: "_Budget") -> Header:
+    """Walk a bare data set; only one that names its class and instance passes for DICOM."""
     first = window.data[:6]
     if first.startswith(_GZIP_MAGIC):
         raise HeaderRefused("gzip")
@@ -266,7 +265,7 @@ def _without_meta(
     syntax = EXPLICIT_LITTLE if first[4:6] in _LONG_VRS | _SHORT_VRS else IMPLICIT_LITTLE
     both = frozenset({SOP_CLASS, SOP_INSTANCE})
     try:
-        header = _data_set(window, 0, syntax, wanted | both, limits, deadline, clock)
+        header = _Walk(window, 0, syntax, wanted | both, budget).run()
     except HeaderRefused as refused:
         if refused.reason in ("vr-unknown", "sequence-broken"):
             raise HeaderRefused("not-dicom") from refused
@@ -282,7 +281,8 @@ def _without_meta(
 class _Level(NamedTuple):
     """An open sequence, item or run of fragments.
 
-    ``end`` is where it ends; where ``is_open``, a delimiter ends it and ``end`` is the last byte it may reach.
+    ``end`` is where it ends; where ``is_open``, a delimiter ends it and ``end`` is the last byte it
+    may reach. ``wanted_tag`` is 0 unless the sequence's bytes, from ``start`` on, are to be kept.
     """
 
     kind: int
@@ -296,148 +296,175 @@ class _Level(NamedTuple):
 _DATA_SET, _SEQUENCE, _FRAGMENTS = 0, 1, 2
 
 
-def _data_set(  # noqa: C901, PLR0912, PLR0915  (one flat loop: calls would double the cost of each element)
-    window: _Window,
-    position: int,
-    syntax: str,
-    wanted: frozenset[int],
-    limits: Limits,
-    deadline: float,
-    clock: Callable[[], float],
-) -> Header:
-    little = syntax != EXPLICIT_BIG
-    tag_at = struct.Struct("<HH" if little else ">HH").unpack_from
-    short_at = struct.Struct("<H" if little else ">H").unpack_from
-    long_at = struct.Struct("<L" if little else ">L").unpack_from
-    size, data = window.size, window.data
-    have = len(data)
-    found: dict[int, Element] = {}
-    levels: list[_Level] = []
-    level = _Level(_DATA_SET, size, False, syntax == IMPLICIT_LITTLE, 0, position)
-    elements, items, steps = 0, 0, 0
-    elements_limit = limits.elements
-    pixels: Pixels | None = None
+@dataclass(frozen=True, slots=True)
+class _Budget:
+    """The limits, and the time at which the walk must be over."""
 
-    while True:
-        steps += 1
-        if not steps % _CLOCK_EVERY and clock() > deadline:
-            raise HeaderRefused("too-slow")
-        if position >= level.end:
-            if level.is_open:
-                raise HeaderRefused("truncated" if level.end == size else "sequence-broken")
-            if not levels:
-                break
-            if level.wanted_tag:
-                found[level.wanted_tag] = Element("SQ", data[level.start : position])
-            level = levels.pop()
-            continue
-        if position + 8 > level.end:
-            raise HeaderRefused("truncated" if level.end == size else "length-inconsistent")
-        if position + 12 > have:
-            data = window.grow(min(position + 12, size))
-            have = len(data)
-        group, number = tag_at(data, position)
-        tag = group << 16 | number
+    limits: Limits
+    deadline: float
+    clock: Callable[[], float]
 
-        if group == 0xFFFE:
-            length = long_at(data, position + 4)[0]
-            position += 8
-            if tag == _ITEM and level.kind != _DATA_SET:
-                items += 1
-                if items > limits.items:
-                    raise HeaderRefused("too-many-items")
-                if length == _UNDEFINED:
-                    if level.kind == _FRAGMENTS:
-                        raise HeaderRefused("sequence-broken")
-                    levels.append(level)
-                    level = _Level(_DATA_SET, level.end, True, level.is_implicit, 0, position)
-                elif position + length > level.end:
-                    raise HeaderRefused("truncated" if level.end == size else "length-inconsistent")
-                elif level.kind == _FRAGMENTS:
-                    position += length
-                else:
-                    levels.append(level)
-                    level = _Level(
-                        _DATA_SET, position + length, False, level.is_implicit, 0, position
-                    )
-            elif level.is_open and tag == (_ITEM_END if level.kind == _DATA_SET else _SEQUENCE_END):
-                if level.wanted_tag:
-                    found[level.wanted_tag] = Element("SQ", data[level.start : position - 8])
-                level = levels.pop()
-            elif level.is_open or length or tag == _ITEM or not levels:
-                # A delimiter without need, at the end of a defined length, is met in the field: passed over.
+
+class _Walk:
+    """One walk over a data set: where it is, and the sequences that are open around it."""
+
+    def __init__(
+        self, window: _Window, position: int, syntax: str, wanted: frozenset[int], budget: _Budget
+    ) -> None:
+        self.window, self.position, self.syntax = window, position, syntax
+        self.wanted, self.budget, self.limits = wanted, budget, budget.limits
+        self.is_little = syntax != EXPLICIT_BIG
+        order = "<" if self.is_little else ">"
+        self._tag_at = struct.Struct(f"{order}HH").unpack_from
+        self._short_at = struct.Struct(f"{order}H").unpack_from
+        self._long_at = struct.Struct(f"{order}L").unpack_from
+        self.found: dict[int, Element] = {}
+        self.levels: list[_Level] = []
+        self.level = _Level(_DATA_SET, window.size, False, syntax == IMPLICIT_LITTLE, 0, position)
+        self.elements, self.items, self.elements_limit = 0, 0, self.limits.elements
+
+    def run(self) -> Header:
+        pixels, budget = None, self.budget
+        while self._is_inside():
+            group, number = self._tag_at(self.window.data, self.position)
+            tag = group << 16 | number
+            if group == _DELIMITER_GROUP:
+                self._delimit(tag)
+                continue
+            if self.level.kind != _DATA_SET:
                 raise HeaderRefused("sequence-broken")
-            continue
-        if level.kind != _DATA_SET:
+            self.elements += 1
+            if self.elements > self.elements_limit:
+                raise HeaderRefused("too-many-elements")
+            if not self.elements % _CLOCK_EVERY and budget.clock() > budget.deadline:
+                raise HeaderRefused("too-slow")
+            vr, length, start = self._value_at()
+            if not self.levels and tag in _PIXEL_TAGS:
+                pixels = _pixels(self.window, start, length, self.is_little, self.limits)
+                break
+            if not self.levels and tag in self.found:
+                raise HeaderRefused("element-repeated")
+            if length == _UNDEFINED or (tag in _DESCENDED and vr in _SEQUENCE_VRS):
+                self._open(tag, vr, length, start)
+            else:
+                self._pass(tag, vr, length, start)
+        if not self.elements:
+            raise HeaderRefused("no-elements")
+        is_implicit = self.syntax == IMPLICIT_LITTLE
+        return Header(self.syntax, "", is_implicit, self.is_little, self.found, pixels)
+
+    def _is_inside(self) -> bool:
+        """Whether another element follows; levels of defined length that end here are closed."""
+        while self.position >= self.level.end:
+            if self.level.is_open:
+                raise self._beyond()
+            if not self.levels:
+                return False
+            self._close(self.position)
+        if self.position + 8 > self.level.end:
+            raise self._beyond()
+        if self.position + 12 > len(self.window.data):
+            self.window.grow(min(self.position + 12, self.window.size))
+        return True
+
+    def _beyond(self) -> HeaderRefused:
+        """Say what it means that something ends behind its level: the file is cut, or a length lies."""
+        is_cut = self.level.end == self.window.size
+        return HeaderRefused("truncated" if is_cut else "length-inconsistent")
+
+    def _value_at(self) -> tuple[bytes, int, int]:
+        """Return VR, length and start of the value of the element at the position (PS3.5 7.1)."""
+        data, position = self.window.data, self.position
+        if self.level.is_implicit:
+            return b"", self._long_at(data, position + 4)[0], position + 8
+        vr = data[position + 4 : position + 6]
+        if vr in _SHORT_VRS:
+            return vr, self._short_at(data, position + 6)[0], position + 8
+        if vr in _LONG_VRS:
+            if position + 12 > self.level.end:
+                raise self._beyond()
+            return vr, self._long_at(data, position + 8)[0], position + 12
+        if vr.isalpha() and vr.isupper():
+            # Letters that the standard does not know: a 2 byte length, as all short VRs have.
+            return b"UN", self._short_at(data, position + 6)[0], position + 8
+        raise HeaderRefused("vr-unknown")
+
+    def _pass(self, tag: int, vr: bytes, length: int, start: int) -> None:
+        """Step over a value; keep it where it is wanted."""
+        end = start + length
+        if end > self.level.end:
+            raise self._beyond()
+        if length > self.limits.value_bytes:
+            raise HeaderRefused("value-too-long")
+        if end > self.limits.header_bytes:
+            raise HeaderRefused("header-too-long")
+        if not self.levels and tag in self.wanted:
+            if end > len(self.window.data):
+                self.window.grow(end)
+            value = self.window.data[start:end]
+            self.found[tag] = Element(vr.decode("ascii"), value)
+            if tag == NUMBER_OF_FRAMES:
+                self.elements_limit = _elements_limit(value, self.limits)
+        self.position = end
+
+    def _open(self, tag: int, vr: bytes, length: int, start: int) -> None:
+        """Step into a sequence, or into the fragments of an icon's pixels."""
+        if vr not in _SEQUENCE_VRS and tag != PIXELS:
+            raise HeaderRefused("sequence-broken")
+        is_open = length == _UNDEFINED
+        end = self.level.end if is_open else start + length
+        if end > self.level.end:
+            raise self._beyond()
+        kind = _FRAGMENTS if tag == PIXELS else _SEQUENCE
+        kept = tag if not self.levels and tag in self.wanted else 0
+        # A sequence of VR UN is implicit little endian whatever the rest is (PS3.5 6.2.2).
+        is_implicit = self.level.is_implicit or vr == b"UN"
+        self._enter(_Level(kind, end, is_open, is_implicit, kept, start))
+
+    def _enter(self, level: _Level) -> None:
+        self.levels.append(self.level)
+        if len(self.levels) > 2 * self.limits.depth:
+            raise HeaderRefused("nested-too-deep")
+        self.level, self.position = level, level.start
+
+    def _close(self, end: int) -> None:
+        if self.level.wanted_tag:
+            value = self.window.data[self.level.start : end]
+            self.found[self.level.wanted_tag] = Element("SQ", value)
+        self.level = self.levels.pop()
+
+    def _delimit(self, tag: int) -> None:
+        """Step over the start of an item or the delimiter at the position."""
+        level = self.level
+        length = self._long_at(self.window.data, self.position + 4)[0]
+        start = self.position + 8
+        if tag == _ITEM and level.kind != _DATA_SET:
+            self._item(level, length, start)
+        elif level.is_open and tag == (_ITEM_END if level.kind == _DATA_SET else _SEQUENCE_END):
+            self._close(self.position)
+            self.position = start
+        elif self.levels and not level.is_open and not length and tag != _ITEM:
+            # A delimiter without need, at the end of a defined length, is met in the field.
+            self.position = start
+        else:
             raise HeaderRefused("sequence-broken")
 
-        elements += 1
-        if elements > elements_limit:
-            raise HeaderRefused("too-many-elements")
-        if level.is_implicit:
-            vr = b""
-            length = long_at(data, position + 4)[0]
-            start = position + 8
+    def _item(self, level: _Level, length: int, start: int) -> None:
+        self.items += 1
+        if self.items > self.limits.items:
+            raise HeaderRefused("too-many-items")
+        if not self.items % _CLOCK_EVERY and self.budget.clock() > self.budget.deadline:
+            raise HeaderRefused("too-slow")
+        is_open = length == _UNDEFINED
+        end = level.end if is_open else start + length
+        if end > level.end:
+            raise self._beyond()
+        if level.kind == _SEQUENCE:
+            self._enter(_Level(_DATA_SET, end, is_open, level.is_implicit, 0, start))
+        elif is_open:
+            raise HeaderRefused("sequence-broken")
         else:
-            vr = data[position + 4 : position + 6]
-            if vr in _SHORT_VRS:
-                length = short_at(data, position + 6)[0]
-                start = position + 8
-            elif vr in _LONG_VRS:
-                if position + 12 > level.end:
-                    raise HeaderRefused("truncated" if level.end == size else "length-inconsistent")
-                length = long_at(data, position + 8)[0]
-                start = position + 12
-            elif vr.isalpha() and vr.isupper():
-                # Letters that the standard does not know: a 2 byte length, as all short VRs have.
-                vr = b"UN"
-                length = short_at(data, position + 6)[0]
-                start = position + 8
-            else:
-                raise HeaderRefused("vr-unknown")
-
-        if not levels and tag in (PIXELS, FLOAT_PIXELS, DOUBLE_PIXELS):
-            pixels = _pixels(window, start, length, little, limits)
-            break
-        is_wanted = not levels and tag in wanted
-        if is_wanted and tag in found:
-            raise HeaderRefused("element-repeated")
-        if length == _UNDEFINED or (tag in _DESCENDED and vr in _SEQUENCE_VRS):
-            is_open = length == _UNDEFINED
-            end = level.end if is_open else start + length
-            if end > level.end:
-                raise HeaderRefused("truncated" if level.end == size else "length-inconsistent")
-            if vr not in _SEQUENCE_VRS and tag != PIXELS:
-                raise HeaderRefused("sequence-broken")
-            # Pixels below the top are those of an icon; they may be encapsulated like the others.
-            kind = _FRAGMENTS if tag == PIXELS else _SEQUENCE
-            levels.append(level)
-            if len(levels) > 2 * limits.depth:
-                raise HeaderRefused("nested-too-deep")
-            # A sequence of VR UN is written as implicit little endian whatever the rest is (PS3.5 6.2.2).
-            implicit = level.is_implicit or vr == b"UN"
-            level = _Level(kind, end, is_open, implicit, tag if is_wanted else 0, start)
-            position = start
-            continue
-        position = start + length
-        if position > level.end:
-            raise HeaderRefused("truncated" if level.end == size else "length-inconsistent")
-        if length > limits.value_bytes:
-            raise HeaderRefused("value-too-long")
-        if is_wanted:
-            if position > have:
-                data = window.grow(position)
-                have = len(data)
-            value = data[start:position]
-            found[tag] = Element(vr.decode("ascii"), value)
-            if tag == NUMBER_OF_FRAMES:
-                elements_limit = _elements_limit(value, limits)
-        elif position > limits.header_bytes:
-            raise HeaderRefused("header-too-long")
-
-    if not elements:
-        raise HeaderRefused("no-elements")
-    return Header(syntax, "", syntax == IMPLICIT_LITTLE, little, found, pixels)
+            self.position = end
 
 
 def _elements_limit(number_of_frames: bytes, limits: Limits) -> int:

@@ -1,0 +1,351 @@
+"""Which study and which series to analyse, decided on header values alone and explained in a sentence.
+
+Series are compared by the criteria of :data:`CRITERIA`, from the first to the last: the first that tells two
+series apart decides, and its sentence says why the other lost. The order is total (the last criterion is
+the Series Instance UID), so it does not depend on the order of files.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from typing import Any
+
+import numpy as np
+from pydicom.uid import UID
+
+from firstread.errors import SeveralStudies, UsageError
+from inference.dicom.instance import Frame, Instance, Series, Study, Upload
+from models.package import InputContract
+
+# Slices whose normal is further from the body's long axis are no axial slices.
+AXIAL_WITHIN_DEG = 30.0
+# Positions closer than this are one.
+SAME_POSITION_MM = 0.01
+# A series this much shorter than the longest one may not show the whole lungs.
+WHOLE_COVERAGE_SHARE = 0.9
+# Steps that differ by less are the same thickness to a reader.
+SPACING_DECIMALS = 2
+
+# Words in Image Type (0008,0008) of images that were computed from other slices: projections, averages, reformats.
+_COMPUTED = frozenset(
+    {
+        "MIP",
+        "MINIP",
+        "MPR",
+        "AVERAGE",
+        "PROJECTION IMAGE",
+        "MAX_IP",
+        "MIN_IP",
+        "VOLREN",
+        "CSA MPR",
+        "SUBTRACTION",
+    }
+)
+
+
+class Kernel(IntEnum):
+    """What a reconstruction kernel was made for, from best to worst for nodules."""
+
+    STANDARD = 0
+    LUNG = 1
+    UNKNOWN = 2
+    UNUSUAL = 3
+
+
+# Looked up in this order: BONEPLUS is bone, whatever else is in the name.
+_KERNEL_WORDS = {
+    Kernel.UNUSUAL: ("BONE", "EDGE", "HEAD", "BRAIN", "NEURO", "INNER"),
+    Kernel.LUNG: ("LUNG",),
+    Kernel.STANDARD: ("STANDARD", "STND", "SOFT", "DETAIL", "CHST", "CHEST", "BODY"),
+}
+_SIEMENS_KERNEL = re.compile(r"([BIHJU])([A-Z]?)(\d{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class NotChosen:
+    """A series that was not chosen, and the one criterion that decided."""
+
+    series_uid: str
+    why_not: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Choice:
+    """The series to analyse (None: nothing here is CT), why it won, and the others from best to worst."""
+
+    series: Series | None
+    why: str
+    runners_up: tuple[NotChosen, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Facts:
+    """What choosing needs to know of a series.
+
+    Attributes
+    ----------
+    slices
+        Distinct positions along the commonest orientation, localizers left out.
+    spacing_mm
+        Median step between them; infinite for fewer than two.
+    coverage_mm
+        From the first slice's far side to the last one's.
+    """
+
+    series: Series
+    has_uids: bool
+    is_localizer: bool
+    is_axial: bool
+    is_computed: bool
+    body_part: str
+    kernel: str
+    slices: int
+    spacing_mm: float
+    pixel_mm: float
+    coverage_mm: float
+    covers_whole: bool
+    is_expected_part: bool
+    kernel_kind: Kernel
+    fits_contract: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Criterion:
+    """One step of the comparison: smaller keys win; ``why_not`` says it of a loser, given the winner."""
+
+    key: Callable[[Facts], Any]
+    why_not: Callable[[Facts, Facts], str]
+
+
+CRITERIA: tuple[Criterion, ...] = (
+    Criterion(lambda s: not s.has_uids, lambda s, _: "SOP class or UIDs are missing"),
+    Criterion(lambda s: s.is_localizer, lambda s, _: "a localizer, not a stack of slices"),
+    Criterion(lambda s: not s.is_axial, lambda s, _: "not axial, or without positions"),
+    Criterion(
+        lambda s: not s.is_expected_part, lambda s, _: f"shows {s.body_part.lower()}, not the chest"
+    ),
+    Criterion(
+        lambda s: s.is_computed,
+        lambda s, _: "computed from other slices (projection, average or reformat)",
+    ),
+    Criterion(
+        lambda s: not s.fits_contract,
+        lambda s, _: (
+            f"{s.slices} slices, {_mm(s.spacing_mm)} apart: outside what the model was made for"
+        ),
+    ),
+    Criterion(
+        lambda s: not s.covers_whole,
+        lambda s, w: (
+            f"covers {s.coverage_mm:.0f} mm along the body, the chosen one {w.coverage_mm:.0f} mm"
+        ),
+    ),
+    Criterion(
+        lambda s: s.kernel_kind is Kernel.UNUSUAL,
+        lambda s, _: f"kernel {s.kernel} is neither lung nor standard",
+    ),
+    Criterion(
+        lambda s: round(s.spacing_mm, SPACING_DECIMALS),
+        lambda s, w: (
+            f"slices {_mm(s.spacing_mm)} apart, those of the chosen one {_mm(w.spacing_mm)}"
+        ),
+    ),
+    Criterion(
+        lambda s: s.kernel_kind,
+        lambda s, w: f"kernel {s.kernel or 'unknown'}, the chosen one has {w.kernel}",
+    ),
+    Criterion(
+        lambda s: -round(s.coverage_mm),
+        lambda s, w: (
+            f"covers {s.coverage_mm:.0f} mm along the body, the chosen one {w.coverage_mm:.0f} mm"
+        ),
+    ),
+    Criterion(
+        lambda s: -s.slices, lambda s, w: f"{s.slices} slices, the chosen one has {w.slices}"
+    ),
+    Criterion(
+        lambda s: round(s.pixel_mm, SPACING_DECIMALS),
+        lambda s, w: f"pixels of {_mm(s.pixel_mm)}, those of the chosen one {_mm(w.pixel_mm)}",
+    ),
+    Criterion(
+        lambda s: s.series.uid, lambda s, _: "as fit as the chosen one, whose UID comes first"
+    ),
+)
+
+
+def choose_study(upload: Upload, study_uid: str | None) -> Study:
+    """Return the study to analyse.
+
+    An instance without a Study Instance UID is a study of its own that nobody can name; one is returned only
+    when no study with a UID has a CT image, so that it can be judged.
+
+    Raises
+    ------
+    SeveralStudies
+        ``several-studies``: there are several and ``study_uid`` is None.
+    UsageError
+        ``usage``: no such study in the upload.
+    """
+    named = [study for study in upload.studies if study.uid]
+    if study_uid is not None:
+        for study in named:
+            if study.uid == study_uid:
+                return study
+        raise UsageError("the input has no study of that UID", advice=_listed(named))
+    if len(named) > 1:
+        raise SeveralStudies(f"the input holds {len(named)} studies", advice=_listed(named))
+    if named and any(
+        _is_ct(i) and i.has_uids for series in named[0].series for i in series.instances
+    ):
+        return named[0]
+    nameless = [
+        study
+        for study in upload.studies
+        if not study.uid and any(_is_ct(i) for series in study.series for i in series.instances)
+    ]
+    return (nameless or named or list(upload.studies))[0]
+
+
+def _listed(studies: Sequence[Study]) -> str:
+    lines = [
+        f"{study.uid} ({len(study.series)} series, {sum(len(s.instances) for s in study.series)} instances)"
+        for study in studies
+    ]
+    return "choose one with --study: " + "; ".join(lines)
+
+
+def rank_series(study: Study, contract: InputContract) -> Choice:
+    """Choose the chest CT series that is fittest for the model.
+
+    Series without a CT image (dose reports, secondary captures, other modalities, results) are never chosen.
+    A series that cannot be scored is still chosen when there is no better one: the gate says why not.
+    """
+    candidates, others = [], []
+    for series in study.series:
+        instances = [instance for instance in series.instances if _is_ct(instance)]
+        if instances:
+            candidates.append(_facts(series, instances, contract))
+        else:
+            others.append(NotChosen(series.uid, f"no CT image: {_kind(series)}"))
+    if not candidates:
+        return Choice(None, "the study has no CT image", tuple(others))
+    longest_mm = max(
+        s.coverage_mm for s in candidates if s.is_axial or not any(c.is_axial for c in candidates)
+    )
+    ranked = sorted(
+        (
+            replace(s, covers_whole=s.coverage_mm >= WHOLE_COVERAGE_SHARE * longest_mm)
+            for s in candidates
+        ),
+        key=lambda s: tuple(criterion.key(s) for criterion in CRITERIA),
+    )
+    winner, losers = ranked[0], ranked[1:]
+    runners_up = [NotChosen(s.series.uid, _why_not(s, winner)) for s in losers]
+    return Choice(winner.series, _why(winner, len(losers)), (*runners_up, *others))
+
+
+def _why(winner: Facts, losers: int) -> str:
+    where = "the only CT series" if not losers else f"fittest of {losers + 1} CT series"
+    if winner.is_localizer or winner.slices < 2:
+        return f"{where}: {winner.slices} slices"
+    kernel = f", kernel {winner.kernel}" if winner.kernel else ""
+    axial = "axial " if winner.is_axial else ""
+    return (
+        f"{where}: {winner.slices} {axial}slices, {_mm(winner.spacing_mm)} apart, "
+        f"{winner.coverage_mm:.0f} mm along the body{kernel}"
+    )
+
+
+def _why_not(loser: Facts, winner: Facts) -> str:
+    decisive = next((c for c in CRITERIA if c.key(loser) != c.key(winner)), CRITERIA[-1])
+    return decisive.why_not(loser, winner)
+
+
+def _mm(length: float) -> str:
+    return f"{length:.3g} mm" if np.isfinite(length) else "an unknown distance"
+
+
+def _is_ct(instance: Instance) -> bool:
+    """Whether an instance is a CT image, or would be one if its SOP class were not missing."""
+    return instance.is_ct_image or (not instance.sop_class_uid and instance.modality == "CT")
+
+
+def _kind(series: Series) -> str:
+    first = series.instances[0]
+    if not first.sop_class_uid:
+        return first.modality or "of unknown class"
+    name = UID(first.sop_class_uid).name
+    return name if name != first.sop_class_uid else f"class {name}"
+
+
+def _facts(series: Series, instances: Sequence[Instance], contract: InputContract) -> Facts:
+    slices = [instance for instance in instances if not instance.is_localizer]
+    frames = [frame for instance in slices for frame in instance.frames if _is_placed(frame)]
+    first = (slices or list(instances))[0]
+    body_part = Counter(instance.body_part for instance in slices or instances).most_common(1)[0][0]
+    kernel = Counter(instance.kernel for instance in slices or instances).most_common(1)[0][0]
+    positions, is_axial, pixel_mm = _positions(frames)
+    spacing_mm = float(np.median(np.diff(positions))) if len(positions) > 1 else float("inf")
+    coverage_mm = float(positions[-1] - positions[0]) + spacing_mm if len(positions) > 1 else 0.0
+    return Facts(
+        series=series,
+        has_uids=all(instance.has_uids for instance in instances),
+        is_localizer=not slices,
+        is_axial=is_axial,
+        is_computed=bool(_COMPUTED & set(first.image_type)),
+        body_part=body_part,
+        kernel=kernel,
+        slices=len(positions),
+        spacing_mm=spacing_mm,
+        pixel_mm=pixel_mm,
+        coverage_mm=coverage_mm,
+        covers_whole=True,
+        is_expected_part=not body_part or body_part in contract.body_parts,
+        kernel_kind=_kernel_kind(kernel),
+        fits_contract=(
+            len(positions) >= contract.min_slices
+            and spacing_mm <= contract.max_slice_spacing_mm
+            and pixel_mm <= contract.max_pixel_spacing_mm
+        ),
+    )
+
+
+def _is_placed(frame: Frame) -> bool:
+    return frame.position_lps_mm is not None and frame.orientation is not None
+
+
+def _positions(
+    frames: Sequence[Frame],
+) -> tuple[np.ndarray[Any, np.dtype[np.float64]], bool, float]:
+    """Return distinct positions along the commonest orientation, whether it is axial, and the pixel size."""
+    if not frames:
+        return np.empty(0), False, float("inf")
+    orientation = Counter(frame.orientation for frame in frames).most_common(1)[0][0]
+    normal = np.cross(orientation[:3], orientation[3:]) if orientation is not None else np.zeros(3)
+    length = float(np.linalg.norm(normal))
+    own = [frame for frame in frames if frame.orientation == orientation]
+    along = np.sort(np.array([frame.position_lps_mm for frame in own], float) @ normal)
+    distinct = along[np.insert(np.diff(along) > SAME_POSITION_MM, 0, True)]
+    is_axial = length > 0 and abs(normal[2]) / length >= np.cos(np.radians(AXIAL_WITHIN_DEG))
+    spacing = own[0].pixel_spacing_mm
+    return distinct, bool(is_axial), max(spacing) if spacing else float("inf")
+
+
+def _kernel_kind(kernel: str) -> Kernel:
+    """Return what a Convolution Kernel (0018,1210) was made for.
+
+    Siemens: letter and sharpness (B31f, Br38, Bl57; body up to 49 is standard, above is lung; H, J
+    and U are head and ultra sharp). Others use words.
+    """
+    name = kernel.upper()
+    for kind, words in _KERNEL_WORDS.items():
+        if any(word in name for word in words):
+            return kind
+    siemens = _SIEMENS_KERNEL.match(name)
+    if siemens is None:
+        return Kernel.UNKNOWN
+    if siemens[1] not in "BI":
+        return Kernel.UNUSUAL
+    return Kernel.LUNG if siemens[2] == "L" or int(siemens[3]) >= 50 else Kernel.STANDARD
