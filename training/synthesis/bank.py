@@ -34,11 +34,12 @@ LARGE_SHARE, LARGE_FROM_MM = 0.15, 25.0
 # Scaling a 6 mm outline to 20 mm gives blocky edges.
 SCALES = (0.8, 1.3)
 SPHERE_SHARE = 0.1
-# Part-solid nodules: which may have a core, and how deep under their surface it begins, as a share
-# of their greatest depth.
-CORE_SHARE, CORE_FROM_MM, CORE_DEPTHS = 0.3, 6.0, (0.25, 0.55)
+# Which nodules get a core for part-solid ones, and the share of the body that is none of it; it
+# lies off the middle and has its own outline, or it would be a bull's eye.
+CORE_SHARE, CORE_FROM_MM, SHELL_SHARES = 0.3, 6.0, (0.5, 0.9)
+CORE_TILT, CORE_WANDER, WANDER_MM = 0.45, 0.25, 1.5
 # Changes whenever the same arguments would give another bank.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,9 +178,7 @@ def make_bank(
             scale = wanted_mm / found.diameter_mm
             shape = replace(found, fine_mm=found.fine_mm * scale, diameter_mm=wanted_mm)
         has_core = wanted_mm >= CORE_FROM_MM and rng.random() < CORE_SHARE
-        depth = float(rng.uniform(*CORE_DEPTHS)) if has_core else None
-        shift = rng.uniform(0, 1, 3)
-        nodules.append(seen(_turned(shape, rng), spacing_mm, slice_mm, shift, depth))
+        nodules.append(seen(_turned(shape, rng), spacing_mm, slice_mm, rng, has_core=has_core))
     return Bank(slice_mm, spacing_mm, tuple(sorted(nodules, key=lambda n: n.diameter_mm)))
 
 
@@ -187,8 +186,9 @@ def seen(
     shape: Shape,
     spacing_mm: float,
     slice_mm: float,
-    shift: NDArray[np.float64],
-    core_depth: float | None = None,
+    rng: np.random.Generator,
+    *,
+    has_core: bool = False,
 ) -> Nodule:
     """Return a body as a scan shows it on the network's grid.
 
@@ -196,11 +196,10 @@ def seen(
     ----------
     slice_mm
         Thickness of the scan's slices.
-    shift
-        (3,) part of a voxel by which the body's middle lies off a voxel's centre.
-    core_depth
-        Depth at which a part-solid core begins, as a share of the greatest depth; None: no core.
+    rng
+        Draws the part of a voxel by which the body lies off the grid, and the core.
     """
+    shift = rng.uniform(0, 1, 3)
     sigma_mm = np.array([slice_mm * Z_SIGMA_PER_MM, IN_PLANE_SIGMA_MM, IN_PLANE_SIGMA_MM])
     pad = np.ceil(REACH_SIGMAS * sigma_mm / shape.fine_mm).astype(int)
     field = np.pad(shape.field, [(int(p), int(p)) for p in pad], constant_values=shape.field.min())
@@ -214,10 +213,7 @@ def seen(
         soft = ndimage.gaussian_filter(fine.astype(np.float32), sigma, truncate=REACH_SIGMAS)
         return np.asarray(np.rint(np.clip(_sampled(soft, weights), 0, 1) * 255), np.uint8)
 
-    core = None
-    if core_depth is not None:
-        depth = ndimage.distance_transform_edt(body)
-        core = on_grid(depth > core_depth * depth.max())
+    core = on_grid(_core(body, shape.fine_mm, rng)) if has_core else None
     places = np.array([_first_moment(body, axis) for axis in range(3)])
     centre = _to_grid(places, body.shape, shape.fine_mm, spacing_mm, shift)
     return Nodule(
@@ -290,6 +286,24 @@ def _turned(shape: Shape, rng: np.random.Generator) -> Shape:
     field = shape.field.transpose(rng.permutation(3))
     mirrored = tuple(axis for axis in range(3) if rng.random() < 0.5)
     return replace(shape, field=np.ascontiguousarray(np.flip(field, mirrored)))
+
+
+def _core(body: NDArray[np.bool_], fine_mm: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Return a part of the body that begins deeper on one side than on the other."""
+    depth = ndimage.distance_transform_edt(body)
+    depth /= depth.max()
+    noise = ndimage.gaussian_filter(
+        rng.standard_normal(body.shape, dtype=np.float32), WANDER_MM / fine_mm, truncate=2
+    )
+    tilt = rng.standard_normal(3)
+    tilt *= CORE_TILT / np.linalg.norm(tilt)
+    lean = sum(
+        (np.linspace(-1, 1, n) * t).reshape([-1 if a == axis else 1 for a in range(3)])
+        for axis, (n, t) in enumerate(zip(body.shape, tilt, strict=True))
+    )
+    depth = depth + lean + noise * (CORE_WANDER / noise.std())
+    inside = np.sort(depth[body])
+    return np.asarray(body & (depth > inside[int(rng.uniform(*SHELL_SHARES) * len(inside))]))
 
 
 def _weights(size: int, fine_mm: float, spacing_mm: float, shift: float) -> Floats:

@@ -19,9 +19,14 @@ Bools = NDArray[np.bool_]
 # What is kept of the background inside a nodule is its noise: what a Gaussian of 1.5 mm takes away.
 NOISE_SIGMA_MM, NOISE_LIMIT_HU = 1.5, 60.0
 SOLID_HU, CALCIFIED_HU, GROUND_GLASS_HU = (-60.0, 90.0), (100.0, 500.0), (-680.0, -420.0)
+# Uneven density inside (standard deviation), and how far it reaches: no tissue is flat.
+SOLID_UNEVEN_HU, GROUND_GLASS_UNEVEN_HU, UNEVEN_MM = 12.0, 45.0, 2.5
+# Ground glass has no sharp outline of its own.
+FUZZY_MM = (0.2, 1.2)
 # Large calcified insertions look absurd and teach that white is nodule.
 LARGEST_CALCIFIED_MM = 12.0
-SMALL_GROUND_GLASS_MM = 8.0
+# Ground glass below 5 mm cannot be seen; a label for it would be noise.
+SMALL_GROUND_GLASS_MM = (5.0, 8.0)
 
 
 class Look(StrEnum):
@@ -134,7 +139,9 @@ def draw_nodule(bank: Bank, look: Look, mix: Mix, rng: np.random.Generator) -> N
     if look == Look.PART_SOLID:
         return bank.draw(rng, has_core=True)
     if look == Look.GROUND_GLASS and rng.random() < mix.small_ground_glass_share:
-        return bank.draw(rng, diameters_mm=(0, SMALL_GROUND_GLASS_MM))
+        return bank.draw(rng, diameters_mm=SMALL_GROUND_GLASS_MM)
+    if look == Look.GROUND_GLASS:
+        return bank.draw(rng, diameters_mm=(SMALL_GROUND_GLASS_MM[1], np.inf))
     return bank.draw(rng)
 
 
@@ -168,9 +175,12 @@ def insert_nodule(
     noise = np.clip(background - smooth, -NOISE_LIMIT_HU, NOISE_LIMIT_HU)
     visible = nodule.mask[box.nodule] & lungs[box.volume]
     blended = np.asarray(background, np.float32)
-    for alpha, density_hu in _layers(nodule, look, background[visible], rng):
-        share = alpha[box.nodule] * np.float32(1 / 255)
-        target = np.maximum(smooth, np.float32(density_hu)) + noise
+    for layer in _layers(nodule, look, background[visible], rng):
+        share = layer.alpha[box.nodule] * np.float32(1 / 255)
+        if layer.fuzzy_mm:
+            share = ndimage.gaussian_filter(share, layer.fuzzy_mm / spacing_mm, truncate=2)
+        density_hu = layer.hu + layer.uneven_hu * _uneven(share.shape, spacing_mm, rng)
+        target = np.maximum(smooth, density_hu) + noise
         # Above the density a vessel or the wall shows through as sharp as it was, not smoothed.
         target = np.where(background > density_hu + NOISE_LIMIT_HU, background, target)
         blended = np.asarray(blended + share * (target - blended), np.float32)
@@ -178,22 +188,44 @@ def insert_nodule(
     return _truth(nodule, place, box, visible, look)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Layer:
+    """A blurred body (uint8), what it is filled with, and how much softer its outline is."""
+
+    alpha: NDArray[np.uint8]
+    hu: float
+    uneven_hu: float
+    fuzzy_mm: float = 0.0
+
+
 def _layers(
     nodule: Nodule, look: Look, under: Floats, rng: np.random.Generator
-) -> list[tuple[NDArray[np.uint8], float]]:
-    """Blurred bodies and their HU, painted in this order."""
+) -> tuple[_Layer, ...]:
+    """Return what is painted, in this order."""
     if look == Look.NOTHING:
-        return [(nodule.alpha, float(np.median(under)))]
+        return (_Layer(nodule.alpha, float(np.median(under)), 0.0),)
+    if look in (Look.SOLID, Look.CALCIFIED):
+        limits = SOLID_HU if look == Look.SOLID else CALCIFIED_HU
+        return (_Layer(nodule.alpha, rng.uniform(*limits), SOLID_UNEVEN_HU),)
+    fuzzy_mm = min(rng.uniform(*FUZZY_MM), nodule.diameter_mm / 10)
+    shell = _Layer(nodule.alpha, rng.uniform(*GROUND_GLASS_HU), GROUND_GLASS_UNEVEN_HU, fuzzy_mm)
     if look == Look.PART_SOLID and nodule.core is not None:
-        return [
-            (nodule.alpha, float(rng.uniform(*GROUND_GLASS_HU))),
-            (nodule.core, float(rng.uniform(*SOLID_HU))),
-        ]
-    if look == Look.GROUND_GLASS:
-        return [(nodule.alpha, float(rng.uniform(*GROUND_GLASS_HU)))]
-    return [
-        (nodule.alpha, float(rng.uniform(*(CALCIFIED_HU if look == Look.CALCIFIED else SOLID_HU))))
-    ]
+        return shell, _Layer(nodule.core, rng.uniform(*SOLID_HU), SOLID_UNEVEN_HU, fuzzy_mm / 2)
+    return (shell,)
+
+
+def _uneven(shape: tuple[int, ...], spacing_mm: float, rng: np.random.Generator) -> Floats:
+    """Return smooth noise of unit deviation: coarse random nodes, linear between them."""
+    step = UNEVEN_MM / spacing_mm
+    noise = rng.standard_normal([int(n / step) + 2 for n in shape], dtype=np.float32)
+    for axis, size in enumerate(shape):
+        places = (np.arange(size) + 0.5) / step
+        low = np.minimum(places.astype(int), noise.shape[axis] - 2)
+        share = (
+            (places - low).astype(np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
+        )
+        noise = np.take(noise, low, axis) * (1 - share) + np.take(noise, low + 1, axis) * share
+    return np.asarray(noise / (float(noise.std()) or 1.0), np.float32)
 
 
 def _truth(nodule: Nodule, place: Place, box: Box, visible: Bools, look: Look) -> Truth:

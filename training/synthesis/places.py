@@ -20,6 +20,8 @@ APART_MM = 6.0
 # A place whose own lung is denser than this is a vessel, consolidation, or the diaphragm's partial
 # volume; a nodule needs lung around it.
 DENSEST_LUNG_HU = -600.0
+# And one that is thinner is a bronchus or a bulla.
+THINNEST_LUNG_HU = -945.0
 # Of the body, at least this much must lie in the lung; the rest is hidden in the wall.
 VISIBLE_SHARE = 0.5
 TRIES = 48
@@ -111,4 +113,4 @@ def _is_lung(hu: Floats, lungs: Bools, nodule: Nodule, place: Place) -> bool:
     seen = int(visible.sum())
     if seen < VISIBLE_SHARE * int(body.sum()) or seen == 0:
         return False
-    return float(hu[box.volume][visible].mean()) < DENSEST_LUNG_HU
+    return THINNEST_LUNG_HU < float(hu[box.volume][visible].mean()) < DENSEST_LUNG_HU
