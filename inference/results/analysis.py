@@ -1,7 +1,7 @@
 """Everything that the results are made of, as one plain value.
 
-The pipeline fills it, :func:`inference.results.write_results` reads it, and nothing else goes into a
-result: no clock, no random number, no file name, no order of arrival.
+The pipeline fills it, :func:`inference.results.write_results` reads it, and nothing else goes into
+a result: no clock, no random number, no file name, no order of arrival.
 """
 
 from collections.abc import Mapping
@@ -70,9 +70,9 @@ class SeriesChoice:
 class Analysis:
     """One study after analysis, scored or not.
 
-    Three outcomes: scored (``verdict.status.is_scored``; then everything is given), not scored although
-    there is a CT with UIDs (``series`` and ``instances`` are given), and nothing to analyse (no CT with
-    UIDs: ``series`` is None and ``instances`` is empty; ``study`` may be None).
+    Three outcomes: scored (``verdict.status.is_scored``; then everything is given), not scored
+    although there is a CT with UIDs (``series`` and ``instances`` are given), and nothing to
+    analyse (no CT with UIDs: ``series`` is None and ``instances`` is empty; ``study`` may be None).
 
     Attributes
     ----------
@@ -83,8 +83,8 @@ class Analysis:
     series
         The chosen series.
     instances
-        Of the stack with both of each doubled position, in the order of the stack; where no stack could
-        be made, those of the series that are not split off. Never one without the four UIDs.
+        Of the stack with both of each doubled position, in the order of the stack; where no stack
+        could be made, those of the series that are not split off. Never one without the four UIDs.
     slices
         The distinct slices in the order of ``volume.grid``; empty where no stack could be made.
     volume
@@ -94,7 +94,8 @@ class Analysis:
     findings
         At or above the threshold, by falling score.
     candidates
-        All of the others that the package kept, from its floor to below the threshold, by falling score.
+        All of the others that the package kept, from its floor to below the threshold, by falling
+        score.
     timings_s
         Seconds for each stage; the one part of ``findings.json`` that may differ between two runs.
     """

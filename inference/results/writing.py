@@ -1,0 +1,122 @@
+"""Write the results of an analysis into OUT, which is afterwards whole or absent.
+
+======================== =====================================================================
+findings.json            always
+sr.dcm                   where the source has a CT with UIDs, scored or not
+seg.dcm, key_images/     where there is a finding
+======================== =====================================================================
+"""
+
+import json
+import tempfile
+from pathlib import Path
+
+from pydicom import Dataset, dcmwrite
+
+from firstread.errors import OutputError, OutputExists
+from inference.results import document, headers
+from inference.results.analysis import Analysis
+from inference.results.identity import content_digest, result_uids
+from inference.results.key_images import draw_key_image
+
+OURS = {"findings.json", "seg.dcm", "sr.dcm", "key_images"}
+
+
+def write_results(analysis: Analysis, out: Path, *, replace: bool = False) -> document.Json:
+    """Write findings.json, SEG, SR and key images into the new folder ``out``.
+
+    Everything is written into a temporary folder beside ``out``, which then takes its name.
+
+    Parameters
+    ----------
+    replace
+        Whether earlier results of Firstread at ``out`` may be replaced.
+
+    Returns
+    -------
+    The content of ``findings.json``.
+
+    Raises
+    ------
+    OutputExists
+        ``output-exists``: see :func:`check_place`.
+    OutputError
+        ``output-unwritable``
+    """
+    check_place(out, replace=replace)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
+            fresh = Path(temporary) / "new"
+            fresh.mkdir()
+            written = _write(analysis, fresh)
+            if out.exists():
+                # Again, because the analysis took its time since the first look.
+                check_place(out, replace=replace)
+                out.rename(Path(temporary) / "old")
+            fresh.rename(out)
+    except OSError as error:
+        raise OutputError(
+            f"{out}: {error.strerror or error}",
+            advice="choose another place with --out, or make room",
+        ) from error
+    return written
+
+
+def check_place(out: Path, *, replace: bool) -> None:
+    """Refuse a place that holds anything but results which may be replaced; cheap, so ask first.
+
+    Raises
+    ------
+    OutputExists
+        ``output-exists``: there is something, and ``replace`` is off or it is not ours.
+    """
+    if not out.exists() and not out.is_symlink():
+        return
+    if not replace:
+        raise OutputExists(f"{out} exists", advice="choose another place, or add --replace")
+    if not is_ours(out):
+        raise OutputExists(
+            f"{out} holds something else than results of Firstread, so it is not replaced",
+            advice="choose another place with --out",
+        )
+
+
+def is_ours(out: Path) -> bool:
+    """Return whether a folder holds results of Firstread and nothing else."""
+    if out.is_symlink() or not out.is_dir() or any(p.name not in OURS for p in out.iterdir()):
+        return False
+    pictures = out / "key_images"
+    if pictures.exists() and any(picture.suffix != ".png" for picture in pictures.iterdir()):
+        return False
+    try:
+        found = json.loads((out / "findings.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    return isinstance(found, dict) and found.get("schema") == document.SCHEMA
+
+
+def _write(analysis: Analysis, folder: Path) -> document.Json:
+    content = document.describe(analysis)
+    codecs = analysis.study.codecs if analysis.study else {}
+    sources = [headers.clean_header(instance, codecs) for instance in analysis.instances]
+    digest = content_digest(content, [finding.mask for finding in analysis.findings], sources)
+    uids = result_uids(analysis.package, analysis.software_version, digest, len(analysis.findings))
+    seg: Dataset | None = None
+    if analysis.findings:
+        from inference.results.seg import build_seg
+
+        seg = build_seg(analysis, sources, uids)
+        dcmwrite(folder / "seg.dcm", seg, enforce_file_format=True)
+        (folder / "key_images").mkdir()
+    if sources:
+        from inference.results.sr import build_sr
+
+        sr = build_sr(analysis, sources, seg, uids)
+        dcmwrite(folder / "sr.dcm", sr, enforce_file_format=True)
+    for finding in analysis.findings:
+        picture = draw_key_image(analysis, finding)
+        (folder / document.key_image_name(finding)).write_bytes(picture)
+    result = document.complete(content, uids.finding_tracking, analysis.timings_s)
+    (folder / "findings.json").write_bytes(document.encode(result))
+    return result
