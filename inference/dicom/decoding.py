@@ -116,7 +116,9 @@ def _unfit(instance: Instance) -> str:
 
 
 def _default_workers() -> int:
-    return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+    # Containers lend fewer cores than the machine has; only Linux says so.
+    lent = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(lent or 1, MOST_WORKERS)
 
 
 def _read_all(

@@ -5,19 +5,21 @@ out, never what the zip promises.
 """
 
 import os
-import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from firstread.errors import UsageError
 from inference.dicom.instance import Unread
 
 _ZIP_MAGIC = b"PK\x03\x04"
 _CHUNK_BYTES = 1024 * 1024
+# What a member takes in the central directory: 46 bytes, its name and its extra fields.
+_MEMBER_ENTRY_BYTES = 512
+# The end record, its longest comment, and the records of zip64 in front of it.
+_END_RECORD_BYTES = 64 * 1024 + 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +48,15 @@ class Source:
 
 
 def find_sources(
-    paths: list[Path], unpack_to: Path, limits: ZipLimits
+    paths: Sequence[Path], unpack_to: Path, limits: ZipLimits
 ) -> Iterator[Source | Unread]:
     """Yield each regular file once, in an order that depends on names alone.
 
     Parameters
     ----------
     paths
-        Files, folders and zips as the user gave them; links among these are followed, for he named them.
+        Files, folders and zips as the user gave them; links among these are followed, for the user
+        named them.
     unpack_to
         An existing empty folder, the caller's to remove.
 
@@ -68,6 +71,9 @@ def find_sources(
         if not given.exists():
             raise UsageError(f"{given.name}: no such file or folder")
         for path in _files_of(given):
+            if isinstance(path, Unread):
+                yield path
+                continue
             facts = path.stat()
             # One file may be named twice: as itself and within its folder.
             if (facts.st_dev, facts.st_ino) in seen:
@@ -82,29 +88,34 @@ def find_sources(
             yield from _unpack(path, folder, limits)
 
 
-def _files_of(given: Path) -> Iterator[Path]:
+def _files_of(given: Path) -> Iterator[Path | Unread]:
     if not given.is_dir():
-        if stat.S_ISREG(given.stat().st_mode):
-            yield given
+        yield given if given.is_file() else Unread(given, "not-a-file")
         return
     root = given.resolve()
     folders = [root]
     while folders:
-        with os.scandir(folders.pop()) as entries:
-            ordered = sorted(entries, key=lambda entry: entry.name)
+        folder = folders.pop()
+        try:
+            with os.scandir(folder) as entries:
+                ordered = sorted(entries, key=lambda entry: entry.name)
+        except OSError:
+            yield Unread(folder, "unreadable")
+            continue
         below = []
         for entry in ordered:
+            path = Path(entry.path)
             if entry.is_dir(follow_symlinks=False):
-                below.append(Path(entry.path))
-            elif entry.is_file(follow_symlinks=False) or (
-                entry.is_symlink() and _is_file_within(Path(entry.path), root)
-            ):
-                yield Path(entry.path)
+                below.append(path)
+            elif entry.is_file(follow_symlinks=False) or _is_link_to_file_within(path, root):
+                yield path
         folders.extend(reversed(below))
 
 
-def _is_file_within(link: Path, root: Path) -> bool:
+def _is_link_to_file_within(link: Path, root: Path) -> bool:
     """Whether a link ends at a regular file of the same folder tree; links to folders are never followed."""
+    if not link.is_symlink():
+        return False
     try:
         target = link.resolve(strict=True)
     except (OSError, RuntimeError):
@@ -124,6 +135,9 @@ def _unpack(path: Path, folder: Path, limits: ZipLimits) -> Iterator[Source | Un
     """Unpack one zip; a zip within it is a file like another, and no instance."""
     allowed = min(limits.total_bytes, limits.free_bytes + limits.ratio * path.stat().st_size)
     try:
+        if _directory_bytes(path) > limits.members * _MEMBER_ENTRY_BYTES:
+            yield Unread(path, "zip-too-many-members")
+            return
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError):
         yield Unread(path, "zip-damaged")
@@ -134,32 +148,49 @@ def _unpack(path: Path, folder: Path, limits: ZipLimits) -> Iterator[Source | Un
             yield Unread(path, "zip-too-many-members")
             return
         for number, member in enumerate(members, start=1):
-            label = path / member.filename
-            target = folder / f"{number:06d}"
-            if member.flag_bits & 0x1:
-                yield Unread(label, "zip-encrypted")
-                continue
-            try:
-                with archive.open(member) as packed, target.open("xb") as out:
-                    written = _copy(packed, out, min(allowed, limits.member_bytes))
-            except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError):
-                target.unlink(missing_ok=True)
-                yield Unread(label, "zip-damaged")
-                continue
-            if written is None:
-                target.unlink()
-                yield Unread(label, "zip-too-large")
-                return
+            source = Source(folder / f"{number:06d}", path / member.filename.lstrip("/"))
+            reason, written = _unpack_member(
+                archive, member, source.path, min(allowed, limits.member_bytes)
+            )
             allowed -= written
-            yield Source(target, label)
+            yield Unread(source.label, reason) if reason else source
+            if reason == "zip-too-large":
+                return
 
 
-def _copy(packed: IO[bytes], out: IO[bytes], allowed: int) -> int | None:
-    """Copy and return the bytes written; None when there are more than allowed."""
+def _unpack_member(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, target: Path, allowed: int
+) -> tuple[str, int]:
+    """Write one member; return why not (or empty) and the bytes written."""
+    if member.flag_bits & 0x1:
+        return "zip-encrypted", 0
+    # The other methods may ask for any amount of memory before the first byte comes out.
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        return "zip-method-unsupported", 0
     written = 0
-    while chunk := packed.read(_CHUNK_BYTES):
-        written += len(chunk)
-        if written > allowed:
-            return None
-        out.write(chunk)
-    return written
+    try:
+        with archive.open(member) as packed, target.open("xb") as out:
+            while chunk := packed.read(_CHUNK_BYTES):
+                written += len(chunk)
+                if written > allowed:
+                    break
+                out.write(chunk)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError):
+        target.unlink(missing_ok=True)
+        return "zip-damaged", 0
+    if written > allowed:
+        target.unlink()
+        return "zip-too-large", written
+    return "", written
+
+
+def _directory_bytes(path: Path) -> int:
+    """Return the size of the central directory, which is read into memory as a whole (APPNOTE 4.3.14, 4.3.16)."""
+    with path.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - _END_RECORD_BYTES))
+        tail = stream.read()
+    at, at_64 = tail.rfind(b"PK\x05\x06"), tail.rfind(b"PK\x06\x06")
+    if at_64 >= 0:
+        return int.from_bytes(tail[at_64 + 40 : at_64 + 48], "little")
+    return int.from_bytes(tail[at + 12 : at + 16], "little") if at >= 0 else 0

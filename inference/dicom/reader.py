@@ -53,7 +53,7 @@ def open_upload(
     paths
         Files, folders (nested, any names) and zips.
     progress
-        Told how many files are done; the total is what has been found so far.
+        Told how many files are done, under the stage ``read``.
 
     Yields
     ------
@@ -73,7 +73,8 @@ def open_upload(
         records: list[_Record] = []
         unread: list[Unread] = []
         seen: dict[str, list[Path]] = defaultdict(list)
-        for done, source in enumerate(find_sources(list(paths), unpack_to, zip_limits), start=1):
+        sources = list(find_sources(paths, unpack_to, zip_limits))
+        for done, source in enumerate(sources, start=1):
             read = (
                 source
                 if isinstance(source, Unread)
@@ -83,7 +84,7 @@ def open_upload(
                 unread.append(read)
             elif not _is_known(read.instance, seen):
                 records.append(read)
-            progress(STAGE, done, done)
+            progress(STAGE, done, len(sources))
         if not records:
             raise NothingReadable(
                 f"no readable DICOM instance among {len(unread)} files",

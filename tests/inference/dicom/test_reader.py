@@ -1,0 +1,346 @@
+import json
+import os
+import zipfile
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from firstread.errors import NothingReadable, UsageError
+from inference.dicom import reader
+from inference.dicom.files import ZipLimits
+from inference.dicom.instance import Instance, Upload
+from inference.dicom.reader import open_upload
+from inference.dicom.walker import Limits
+from tests.inference.dicom import raw
+from tests.inference.dicom.raw import ct_file, write
+from tests.shared import SHARED, needs_shared
+
+CONFORMANCE = SHARED / "data/conformance"
+
+
+def instances(upload: Upload) -> list[Instance]:
+    return [i for study in upload.studies for series in study.series for i in series.instances]
+
+
+def reasons(upload: Upload) -> dict[str, str]:
+    return {unread.path.name: unread.reason for unread in upload.unread}
+
+
+def read_one(folder: Path, data: bytes) -> Instance:
+    with open_upload([write(folder, "one", data)]) as upload:
+        return instances(upload)[0]
+
+
+def deflated_file(data_set: bytes) -> bytes:
+    packer = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    return raw.meta(raw.DEFLATED) + packer.compress(data_set) + packer.flush()
+
+
+def a_zip(path: Path, members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return path
+
+
+def test_values_of_a_header_arrive_as_numbers(tmp_path: Path) -> None:
+    instance = read_one(tmp_path, ct_file(birth_date="20000101"))
+    frame = instance.frames[0]
+    assert frame.position_lps_mm == (-10.0, -20.0, 30.5)
+    assert (frame.rescale_slope, frame.rescale_intercept) == (1.0, -1024.0)
+    assert (instance.rows, instance.columns, instance.is_signed) == (4, 4, True)
+    assert instance.image_type == ("ORIGINAL", "PRIMARY", "AXIAL")
+    assert instance.patient_age_years == 65
+
+
+@pytest.mark.parametrize("text", ["nan\\0\\0", "1e999\\0\\0", "1_0\\0\\0", "a\\0\\0", "1\\2", "", "\\\\"])
+def test_a_position_that_is_none_is_absent(tmp_path: Path, text: str) -> None:
+    assert read_one(tmp_path, ct_file(position=text)).frames[0].position_lps_mm is None
+
+
+def test_a_number_of_ten_million_values_is_absent_at_once(tmp_path: Path) -> None:
+    data = raw.meta(raw.IMPLICIT_LITTLE) + raw.ct_elements(raw.IMPLICIT_LITTLE, thickness="1\\" * 5_000_000)
+    data += raw.pixels(syntax=raw.IMPLICIT_LITTLE)
+    assert read_one(tmp_path, data).frames[0].slice_thickness_mm is None
+
+
+@pytest.mark.parametrize(
+    ("age", "birth_date", "years"),
+    [
+        ("018M", "", 1.5),
+        ("", "20200101", 6.0),
+        ("", "20270101", None),
+        ("", "20201332", None),
+        ("x", "", None),
+        ("065Y", "20200101", 65.0),
+    ],
+)
+def test_the_age_is_as_stated_else_from_birth_to_study(
+    tmp_path: Path, age: str, birth_date: str, years: float | None
+) -> None:
+    found = read_one(tmp_path, ct_file(age=age, birth_date=birth_date)).patient_age_years
+    assert found == (pytest.approx(years, abs=0.01) if years is not None else None)
+
+
+def test_the_header_keeps_the_senders_bytes(tmp_path: Path) -> None:
+    name = "王^小东".encode("gb18030")
+    instance = read_one(tmp_path, ct_file(name=name, charset="ISO_IR 100"))
+    assert instance.header.get_item(0x00100010).value.rstrip() == name
+
+
+def test_what_is_no_uid_counts_as_missing(tmp_path: Path) -> None:
+    instance = read_one(tmp_path, ct_file(sop_instance="dccc9599", study="1.2\\1.3"))
+    assert (instance.sop_instance_uid, instance.study_uid) == ("", "")
+    assert not instance.has_uids
+
+
+def test_an_unpadded_or_space_padded_uid_is_the_same_uid(tmp_path: Path) -> None:
+    for padded in (b"1.2.345\0", b"1.2.345 ", b"1.2.345"):
+        assert read_one(tmp_path, ct_file(series=padded)).series_uid == "1.2.345"
+
+
+def test_a_folder_is_read_whatever_the_names_and_however_nested(tmp_path: Path) -> None:
+    write(tmp_path, "a/b/c/IM 1", ct_file(sop_instance="1.1"))
+    write(tmp_path, "检查/图像.jpg", ct_file(sop_instance="1.2"))
+    write(tmp_path, "notes.txt", b"hello" * 100)
+    write(tmp_path, "empty", b"")
+    with open_upload([tmp_path]) as upload:
+        assert [i.sop_instance_uid for i in instances(upload)] == ["1.1", "1.2"]
+        assert reasons(upload) == {"notes.txt": "not-dicom", "empty": "empty"}
+
+
+def test_links_are_not_followed_out_of_a_folder(tmp_path: Path) -> None:
+    write(tmp_path, "outside/other.dcm", ct_file(sop_instance="1.9"))
+    write(tmp_path, "study/one.dcm", ct_file(sop_instance="1.1"))
+    (tmp_path / "study/out.dcm").symlink_to(tmp_path / "outside/other.dcm")
+    (tmp_path / "study/out").symlink_to(tmp_path / "outside")
+    (tmp_path / "study/round").symlink_to(tmp_path / "study")
+    (tmp_path / "study/again.dcm").symlink_to("one.dcm")
+    (tmp_path / "study/nowhere").symlink_to("nothing")
+    with open_upload([tmp_path / "study"]) as upload:
+        assert [i.sop_instance_uid for i in instances(upload)] == ["1.1"]
+        assert not upload.unread
+
+
+def test_pipes_and_sockets_are_never_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    write(tmp_path, "one.dcm", ct_file())
+    with open_upload([tmp_path]) as upload:
+        assert len(instances(upload)) == 1
+    with pytest.raises(NothingReadable), open_upload([tmp_path / "pipe"]):
+        pass
+
+
+def test_a_file_named_twice_is_one_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "one.dcm", ct_file(sop_instance=""))
+    with open_upload([path, tmp_path, path]) as upload:
+        assert len(instances(upload)) == 1
+
+
+def test_a_path_that_does_not_exist_is_wrong_usage(tmp_path: Path) -> None:
+    with pytest.raises(UsageError), open_upload([tmp_path / "nothing"]):
+        pass
+
+
+def test_nothing_readable_is_an_error_that_names_no_file(tmp_path: Path) -> None:
+    write(tmp_path, "Zhang San.txt", b"no scan")
+    with pytest.raises(NothingReadable) as raised, open_upload([tmp_path]):
+        pass
+    assert "Zhang" not in str(raised.value)
+
+
+def test_the_same_bytes_count_once_and_other_bytes_of_one_uid_are_both_kept(tmp_path: Path) -> None:
+    write(tmp_path, "one.dcm", ct_file())
+    write(tmp_path, "copy.dcm", ct_file())
+    with open_upload([tmp_path]) as upload:
+        assert len(instances(upload)) == 1
+    write(tmp_path, "other.dcm", ct_file(position="-10\\-20\\33"))
+    with open_upload([tmp_path]) as upload:
+        assert len(instances(upload)) == 2
+
+
+def test_empty_uids_are_never_equal_to_each_other(tmp_path: Path) -> None:
+    nameless = ct_file(sop_instance="", study="", series="")
+    for name in "abc":
+        write(tmp_path, name, nameless)
+    write(tmp_path, "d", ct_file(series=""))
+    write(tmp_path, "e", ct_file(series="", sop_instance="1.5"))
+    with open_upload([tmp_path]) as upload:
+        assert [(study.uid, len(study.series)) for study in upload.studies] == [("", 1)] * 3 + [("1.2.3", 2)]
+
+
+def test_studies_and_series_come_sorted_by_uid(tmp_path: Path) -> None:
+    for number, (study, series) in enumerate([("1.9", "1.1"), ("1.2", "1.4"), ("1.2", "1.3")]):
+        write(tmp_path, str(number), ct_file(study=study, series=series, sop_instance=f"1.{number}"))
+    with open_upload([tmp_path]) as upload:
+        found = [(study.uid, [series.uid for series in study.series]) for study in upload.studies]
+    assert found == [("1.2", ["1.3", "1.4"]), ("1.9", ["1.1"])]
+
+
+def test_character_sets_are_decided_on_the_names_of_the_whole_study(tmp_path: Path) -> None:
+    for number, name in enumerate(["Wang^XiaoDong", "王^小东"]):
+        data = ct_file(name=name.encode("gb18030"), charset="ISO_IR 100", sop_instance=f"1.{number}")
+        write(tmp_path, str(number), data)
+    with open_upload([tmp_path]) as upload:
+        assert upload.studies[0].codecs == {("ISO_IR 100",): "gb18030"}
+
+
+def test_a_zip_is_read_and_removed_afterwards(tmp_path: Path) -> None:
+    archive = a_zip(tmp_path / "study.zip", {"x/1": ct_file(sop_instance="1.1"), "notes": b"hello" * 99})
+    with open_upload([archive]) as upload:
+        found = instances(upload)[0]
+        assert found.sop_instance_uid == "1.1"
+        assert upload.unread[0].path == archive / "notes"
+    assert not found.path.exists()
+
+
+def test_no_name_in_a_zip_leads_anywhere(tmp_path: Path) -> None:
+    inside = tmp_path / "in"
+    inside.mkdir()
+    names = ["../evil", "/evil", "a/../../evil", "C:\\evil"]
+    archive = a_zip(inside / "study.zip", {name: ct_file(sop_instance=f"1.{k}") for k, name in enumerate(names)})
+    before = sorted(tmp_path.rglob("*"))
+    with open_upload([archive]) as upload:
+        assert len(instances(upload)) == 4
+        assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (ZipLimits(members=3), "zip-too-many-members"),
+        (ZipLimits(total_bytes=100_000), "zip-too-large"),
+        (ZipLimits(member_bytes=100_000), "zip-too-large"),
+        (ZipLimits(ratio=2, free_bytes=1000), "zip-too-large"),
+    ],
+)
+def test_a_zip_that_unpacks_too_far_is_stopped(tmp_path: Path, limits: ZipLimits, reason: str) -> None:
+    archive = a_zip(tmp_path / "bomb.zip", {str(number): bytes(200_000) for number in range(5)})
+    with pytest.raises(NothingReadable), open_upload([archive], zip_limits=limits):
+        pass
+    good = write(tmp_path, "good.dcm", ct_file())
+    with open_upload([good, archive], zip_limits=limits) as upload:
+        assert reason in {unread.reason for unread in upload.unread}
+
+
+def test_damaged_encrypted_and_strangely_packed_members_are_named(tmp_path: Path) -> None:
+    good = write(tmp_path, "good.dcm", ct_file())
+    cut = write(tmp_path, "cut.zip", a_zip(tmp_path / "whole", {"a": ct_file()}).read_bytes()[:-30])
+    strange = a_zip(tmp_path / "lzma.zip", {"packed": ct_file(sop_instance="1.8")}, zipfile.ZIP_LZMA)
+    flipped = bytearray(a_zip(tmp_path / "x", {"damaged": ct_file(sop_instance="1.7")}).read_bytes())
+    flipped[60:80] = bytes(20)
+    sealed = bytearray(a_zip(tmp_path / "y", {"sealed": ct_file(sop_instance="1.6")}).read_bytes())
+    sealed[sealed.index(b"PK\x01\x02") + 8] |= 1
+    paths = [good, cut, strange, write(tmp_path, "d.zip", bytes(flipped)), write(tmp_path, "s.zip", bytes(sealed))]
+    with open_upload(paths) as upload:
+        assert reasons(upload) == {
+            "cut.zip": "zip-damaged",
+            "packed": "zip-method-unsupported",
+            "damaged": "zip-damaged",
+            "sealed": "zip-encrypted",
+        }
+
+
+def test_a_deflated_file_is_the_same_instance(tmp_path: Path) -> None:
+    instance = read_one(tmp_path, deflated_file(raw.ct_elements() + raw.pixels()))
+    assert instance.sop_instance_uid == "1.2.3.4"
+    assert instance.transfer_syntax_uid == raw.DEFLATED
+    assert instance.pixel_length == 32
+
+
+def test_a_deflate_bomb_is_stopped_at_the_ceiling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "INFLATED_FREE_BYTES", 1_000_000)
+    bomb = deflated_file(raw.ct_elements() + raw.pixels(bytes(50_000_000)))
+    assert len(bomb) < 60_000
+    with pytest.raises(NothingReadable), open_upload([write(tmp_path, "bomb", bomb)]):
+        pass
+    with open_upload([tmp_path / "bomb", write(tmp_path, "good", ct_file())]) as upload:
+        assert reasons(upload) == {"bomb": "inflates-too-far"}
+
+
+def test_damaged_deflate_is_named(tmp_path: Path) -> None:
+    good = write(tmp_path, "good", ct_file())
+    whole = deflated_file(raw.ct_elements() + raw.pixels())
+    cut = write(tmp_path, "cut", whole[:-10])
+    broken = write(tmp_path, "broken", raw.meta(raw.DEFLATED) + b"\xff" * 200)
+    with open_upload([good, cut, broken]) as upload:
+        assert reasons(upload) == {"cut": "truncated", "broken": "deflate-damaged"}
+
+
+def test_frames_that_do_not_match_their_groups_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "good", ct_file())
+    write(tmp_path, "bad", ct_file(frames="3", sop_instance="1.5"))
+    with open_upload([tmp_path]) as upload:
+        assert reasons(upload) == {"bad": "frames-inconsistent"}
+
+
+def test_limits_hold_for_every_file(tmp_path: Path) -> None:
+    write(tmp_path, "one", ct_file())
+    with pytest.raises(NothingReadable), open_upload([tmp_path], limits=replace(Limits(), elements=5)):
+        pass
+
+
+def test_progress_tells_files_done_and_their_number(tmp_path: Path) -> None:
+    for number in range(3):
+        write(tmp_path, str(number), ct_file(sop_instance=f"1.{number}"))
+    told: list[tuple[str, int, int]] = []
+    with open_upload([tmp_path], lambda *step: told.append(step)):
+        pass
+    assert told == [("read", 1, 3), ("read", 2, 3), ("read", 3, 3)]
+
+
+@needs_shared
+def test_single_frames_and_their_multi_frame_twin_lie_at_the_same_places() -> None:
+    with open_upload([CONFORMANCE / "dcmqi/tiny-24x38x3"]) as upload:
+        ct = [i for i in instances(upload) if i.is_ct_image]
+    single = {i.frames[0].position_lps_mm for i in ct if len(i.frames) == 1}
+    [multi] = [i for i in ct if len(i.frames) > 1]
+    assert {frame.position_lps_mm for frame in multi.frames} == single
+    assert {frame.pixel_spacing_mm for frame in multi.frames} == {(0.7, 0.7)}
+    assert {frame.rescale_slope for frame in multi.frames} == {1.0}
+
+
+@needs_shared
+def test_every_conformance_file_is_an_instance_or_has_a_reason() -> None:
+    files = sum(path.is_file() for path in CONFORMANCE.rglob("*"))
+    with open_upload([CONFORMANCE]) as upload:
+        assert len(instances(upload)) + len(upload.unread) == files
+        assert {unread.reason for unread in upload.unread} == {
+            "not-dicom",
+            "gzip",
+            "dicomdir",
+            "truncated",
+            "transfer-syntax-missing",
+            "not-an-instance",
+        }
+
+
+@needs_shared
+def test_the_files_that_must_be_refused_are_and_say_why() -> None:
+    with open_upload([CONFORMANCE / "pydicom"]) as upload:
+        found = reasons(upload)
+    assert found["DICOMDIR"] == "dicomdir"
+    assert found["zipMR.gz"] == "gzip"
+    assert found["MR_truncated.dcm"] == found["rtplan_truncated.dcm"] == "truncated"
+    assert found["meta_missing_tsyntax.dcm"] == "transfer-syntax-missing"
+    assert found["no_meta.dcm"] == found["ExplVR_BigEndNoMeta.dcm"] == "not-dicom"
+
+
+@needs_shared
+def test_a_scan_without_uids_is_as_many_studies_as_instances() -> None:
+    with open_upload([SHARED / "data/ct/totalsegmentator-tests"]) as upload:
+        assert [study.uid for study in upload.studies] == [""] * 20
+        assert all(i.modality == "CT" and not i.has_uids for i in instances(upload))
+
+
+@needs_shared
+def test_the_geometry_cases_have_the_instances_that_their_truth_counts() -> None:
+    truth = json.loads((CONFORMANCE / "geometry/truth.json").read_text())
+    assert truth
+    with open_upload([CONFORMANCE / "geometry/regular"]) as upload:
+        [study] = upload.studies
+        [series] = study.series
+    assert len(series.instances) == 66
+    assert {len(i.frames) for i in series.instances} == {1}
