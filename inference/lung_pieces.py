@@ -46,11 +46,20 @@ _IN_PLANE[1, 1, :] = _IN_PLANE[1, :, 1] = 1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Coarse:
-    """The part of the coarse voxels that holds inner air: HU, places, and where the body is."""
+    """The part of the coarse voxels that holds inner air: HU, places, and where the body is.
+
+    Attributes
+    ----------
+    is_body
+        See :func:`body_boxes`.
+    body_middle_mm
+        LPS x of the whole body's middle, which need not lie in this part.
+    """
 
     hu: Hu
     grid: Grid
     is_body: Mask
+    body_middle_mm: float
 
 
 def coarse_grid(grid: Grid) -> tuple[Grid, tuple[int, int, int]]:

@@ -108,11 +108,11 @@ def _neighbours(mask: Mask) -> Mask:
 
 def _one_piece(lung: Mask, crop: Coarse) -> Labels:
     """Name a piece that does not come apart: a single lung if it keeps to one side of the body."""
-    slices = lung.any(axis=(1, 2))
-    columns = np.flatnonzero(crop.is_body[slices].any(axis=(0, 1)))
-    at = np.argwhere(lung)
-    middle = at.mean(axis=0)
-    middle[2] = columns.mean() if columns.size else middle[2]
-    share_left = float((crop.grid.to_lps(at)[:, 0] > crop.grid.to_lps(middle)[0]).mean())
-    label = LEFT if share_left > 0.85 else RIGHT if share_left < 0.15 else UNSEPARATED
+    x_mm = crop.grid.to_lps(np.argwhere(lung))[:, 0]
+    share_left = float((x_mm > crop.body_middle_mm).mean())
+    label = UNSEPARATED
+    if share_left > SINGLE_SIDE_SHARE:
+        label = LEFT
+    elif share_left < 1 - SINGLE_SIDE_SHARE:
+        label = RIGHT
     return (lung * np.uint8(label)).astype(np.uint8)

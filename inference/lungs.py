@@ -16,6 +16,7 @@ from scipy.spatial import KDTree
 
 from inference.lung_pieces import (
     Coarse,
+    Mask,
     body_boxes,
     coarse_grid,
     cropped,
@@ -220,7 +221,8 @@ def find_lungs(volume: Volume) -> Lungs | None:
     if not pieces.any():
         return None
     where = ndimage.find_objects((pieces > 0).astype(np.uint8))[0]
-    crop = Coarse(hu[where], cropped(grid, where), body_boxes(hu, grid)[where])
+    body = body_boxes(hu, grid)
+    crop = Coarse(hu[where], cropped(grid, where), body[where], _middle_mm(body, grid))
     lungs = lung_pieces(without_airways(pieces[where], crop), crop)
     if not lungs.any():
         return None
@@ -229,6 +231,16 @@ def find_lungs(volume: Volume) -> Lungs | None:
     counts = np.count_nonzero(labels, axis=(1, 2))
     volume_ml = float((counts * grid.depths_mm).sum() * pixel_mm2(grid) / 1000)
     return Lungs(labels, grid, stride, _source_box(labels, stride, volume.hu.shape), volume_ml)
+
+
+def _middle_mm(body: Mask, grid: Grid) -> float:
+    """Return LPS x of the middle of what is set; of the grid where nothing is."""
+    spans = [np.flatnonzero(body.any(axis=others)) for others in ((1, 2), (0, 2), (0, 1))]
+    middle = [
+        span.mean() if span.size else (side - 1) / 2
+        for span, side in zip(spans, body.shape, strict=True)
+    ]
+    return float(grid.to_lps(middle)[0])
 
 
 def _source_box(labels: Labels, stride: tuple[int, ...], shape: tuple[int, ...]) -> Box:
