@@ -1,0 +1,128 @@
+"""``firstread analyse``: a chest CT in, findings and DICOM results out."""
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from firstread.errors import UsageError
+from serving.cli.output import progress_bar, tell, tell_json
+from serving.cli.packages import locate
+
+# Exit codes of a verdict (docs/cli.md).
+EXIT_OF_STATUS = {"accept": 0, "limits": 0, "resend": 4, "refuse": 5}
+
+
+def analyse(
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="INPUT...", help="Folders, zips or files.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="New folder for the results.")] = None,
+    study: Annotated[
+        str | None, typer.Option(help="Study Instance UID, if there are several.")
+    ] = None,
+    package: Annotated[
+        str | None, typer.Option(metavar="NAME[@VERSION]|FOLDER", help="Default: the newest.")
+    ] = None,
+    provider: Annotated[
+        str | None, typer.Option(help="cuda, openvino or cpu; default: the fastest here.")
+    ] = None,
+    operating_point: Annotated[
+        str, typer.Option(help="A threshold that the package names.")
+    ] = "balanced",
+    threads: Annotated[int | None, typer.Option(min=1, help="Default: one for each core.")] = None,
+    gate_only: Annotated[
+        bool, typer.Option("--gate-only", help="Judge, score and write nothing.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace an older result at OUT.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> int:
+    """Analyse one chest CT study and write findings.json, seg.dcm, sr.dcm and key images to OUT.
+
+    Exit codes: 0 scored, 4 not scored (send again), 5 not scored (refused); others in docs/cli.md.
+    """
+    if gate_only:
+        return _gate_only(inputs, study, package, as_json=as_json)
+    if out is None:
+        raise UsageError("--out is missing", advice="name a new folder, or judge with --gate-only")
+    from inference.dicom.reader import open_upload
+    from inference.pipeline import Timings
+    from inference.pipeline import analyse as analyse_upload
+    from inference.results.writing import check_place, write_results
+    from models.package import load_package
+    from models.runtime import open_runtime
+
+    check_place(out, replace=replace)
+    loaded = load_package(locate(package))
+    timings = Timings()
+    with progress_bar() as progress, ExitStack() as resources:
+        with timings.stage("read"):
+            upload = resources.enter_context(open_upload(inputs, progress))
+        analysis = analyse_upload(
+            upload,
+            loaded,
+            lambda: open_runtime(loaded, provider, threads=threads),
+            operating_point=operating_point,
+            study_uid=study,
+            progress=progress,
+            timings=timings,
+        )
+        document = write_results(analysis, out, replace=replace)
+    if as_json:
+        tell_json(document)
+    else:
+        _tell_result(document, out)
+    return EXIT_OF_STATUS[document["verdict"]["status"]]
+
+
+def _gate_only(inputs: list[Path], study: str | None, package: str | None, *, as_json: bool) -> int:
+    from inference.dicom.reader import open_upload
+    from inference.pipeline import judge_upload, series_choice
+    from inference.results.document import choice_document, verdict_document
+    from models.package import load_description
+
+    contract = load_description(locate(package)).description.input_contract
+    with progress_bar() as progress, open_upload(inputs, progress) as upload:
+        judged = judge_upload(upload, contract, study_uid=study, progress=progress)
+    verdict = verdict_document(judged.judgement.verdict)
+    choice = choice_document(series_choice(judged), len(judged.judgement.instances))
+    if as_json:
+        tell_json({"verdict": verdict, "series_choice": choice})
+    else:
+        _tell_verdict(verdict, choice)
+    return EXIT_OF_STATUS[verdict["status"]]
+
+
+def _tell_verdict(verdict: dict[str, Any], choice: dict[str, Any]) -> None:
+    tell(f"verdict: {verdict['status']}  ({choice['instances']} instances; {choice['why']})")
+    for reason in verdict["reasons"]:
+        tell(f"  {reason['code']}: {reason['en']}")
+        tell(f"  {' ' * len(reason['code'])}  {reason['zh']}")
+
+
+def _tell_result(document: dict[str, Any], out: Path) -> None:
+    _tell_verdict(document["verdict"], document["series_choice"])
+    if document["scored"]:
+        point = document["operating_point"]
+        tell(
+            f"findings: {len(document['findings'])} at {point['name']} "
+            f"(score >= {point['threshold']:g}), "
+            f"{len(document['candidates'])} candidates below it"
+        )
+    for finding in document["findings"]:
+        x, y, z = finding["centre_lps_mm"]
+        tell(
+            f"  {finding['id']}: score {finding['score']:.3f}, {finding['laterality']} lung, "
+            f"{finding['zone'] or 'unknown'} third, at ({x:.1f}, {y:.1f}, {z:.1f}) mm, "
+            f"mean diameter {finding['mean_diameter_mm']} mm, "
+            f"{finding['volume_mm3']} mm3, {finding['mean_hu']} HU"
+        )
+    files = document["files"]
+    names = ["findings.json", files["sr"], files["seg"], *files["key_images"]]
+    for name in filter(None, names):
+        tell(f"wrote {out / name}")
+    if document["scored"]:
+        tell("Decision support, not a diagnosis. 辅助决策，并非诊断。")

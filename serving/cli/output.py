@@ -1,0 +1,59 @@
+"""How the command line speaks: data on stdout, talk on stderr, plain where no terminal is."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from firstread.progress import Progress, silent
+
+
+def say(line: str = "") -> None:
+    """Write one line of talk."""
+    sys.stderr.write(line + "\n")
+
+
+def tell(line: str = "") -> None:
+    """Write one line of data."""
+    sys.stdout.write(line + "\n")
+
+
+def tell_json(document: Any) -> None:
+    """Write one JSON document, and nothing else, to stdout."""
+    json.dump(document, sys.stdout, ensure_ascii=False, sort_keys=True, indent=2)
+    sys.stdout.write("\n")
+
+
+def say_error(code: str, message: str, advice: str) -> None:
+    """Write an error in one line, and what to do next below it."""
+    say(f"error[{code}]: {message}")
+    if advice:
+        say(f"  hint: {advice}")
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """Give a progress callback: a bar on a terminal, nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        tasks = {}
+
+        def advance(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bar.add_task(stage, total=total)
+            bar.update(tasks[stage], completed=done, total=total)
+
+        yield advance

@@ -1,0 +1,5 @@
+"""``firstread train``: from a configuration to a package."""
+
+
+def train() -> None:
+    """Train."""
