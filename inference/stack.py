@@ -13,19 +13,18 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from firstread.progress import Progress, silent
-from inference.dicom.decoding import read_pixels
+from inference.dicom.decoding import Plane, read_pixels
 from inference.dicom.instance import Frame, Instance
 from inference.volume import Floats, Grid, Volume
 
-Plane = tuple[Instance, Frame]
-
-# Planes less than this apart along the normal are at one position: positions are written to 0.01 mm.
+# Planes less than this apart along the normal are at one position: positions are written to 0.01
+# mm.
 SAME_POSITION_MM = 0.01
 
 AIR_HU = -1024
 
-# A padding value inside this range is also what a body is made of, so it is padding only where it is
-# connected with the border of the image; outside of it, it is padding wherever it stands.
+# A padding value inside this range is also what a body is made of, so it is padding only where it
+# is connected with the border of the image; outside of it, it is padding wherever it stands.
 BODY_HU = (-900, 1500)
 
 
@@ -55,7 +54,7 @@ class Stack:
 
     @property
     def instances(self) -> tuple[Instance, ...]:
-        """Every instance of the stack once, in the order of the slices, doubles behind their slice."""
+        """Every instance of the stack once, in the order of the slices, doubles behind them."""
         behind: dict[int, list[Instance]] = {}
         for double in self.doubles:
             behind.setdefault(double.index, []).append(double.plane[0])
@@ -69,7 +68,7 @@ class Stack:
 
 @dataclass(frozen=True, slots=True)
 class DoubleComparison:
-    """Whether the planes at the position of slice ``index`` show the same: equal voxels at equal places."""
+    """Whether two planes at the position of slice ``index`` are equal voxels at equal places."""
 
     index: int
     is_equal: bool
@@ -82,7 +81,8 @@ class StackPixels:
     Attributes
     ----------
     padding_share
-        Share of voxels that were no measurement: below -1024 HU, or the declared padding value (0 to 1).
+        Share of voxels that were no measurement: below -1024 HU, or the declared padding value (0
+        to 1).
     """
 
     volume: Volume
@@ -110,7 +110,8 @@ def build_stack(planes: Sequence[Plane]) -> Stack:
     Parameters
     ----------
     planes
-        At least one; each with position, orientation and pixel spacing. Their order does not matter.
+        At least one; each with position, orientation and pixel spacing. Their order does not
+        matter.
     """
     planes = sorted(planes, key=_identity)
     instance, frame = planes[0]
@@ -125,10 +126,14 @@ def build_stack(planes: Sequence[Plane]) -> Stack:
             groups[-1].append(int(at))
         else:
             groups.append([int(at)])
-    groups = [sorted(group) for group in groups]  # the planes are sorted by UID, so indices are ranks
+    groups = [
+        sorted(group) for group in groups
+    ]  # the planes are sorted by UID, so indices are ranks
     doubles = tuple(Double(k, planes[at]) for k, group in enumerate(groups) for at in group[1:])
     firsts = [group[0] for group in groups]
-    grid = Grid(origins[firsts], row, column, frame.pixel_spacing_mm, (instance.rows, instance.columns))
+    grid = Grid(
+        origins[firsts], row, column, frame.pixel_spacing_mm, (instance.rows, instance.columns)
+    )
     return Stack(tuple(planes[at] for at in firsts), doubles, grid)
 
 
@@ -165,7 +170,9 @@ def _compare_doubles(
         for double, other in zip(some, others, strict=True):
             here = stack.grid.origins_lps_mm[double.index]
             shift_mm = np.linalg.norm(here - np.array(double.plane[1].position_lps_mm, float))
-            is_equal = bool(shift_mm < SAME_POSITION_MM * 2 and np.array_equal(hu[double.index], other))
+            is_equal = bool(
+                shift_mm < SAME_POSITION_MM * 2 and np.array_equal(hu[double.index], other)
+            )
             yield DoubleComparison(double.index, is_equal)
 
 
@@ -181,7 +188,7 @@ def _padding_hu(plane: Plane) -> float | None:
 
 
 def _clear_padding(voxels: NDArray[np.int16], padding_hu: float | None) -> int:
-    """Set padding and everything below -1024 in one slice to -1024, in place; return how many voxels."""
+    """Set padding and what lies below -1024 in one slice to -1024, in place; return the count."""
     below = int(np.count_nonzero(voxels < AIR_HU))
     if below:
         np.maximum(voxels, AIR_HU, out=voxels)

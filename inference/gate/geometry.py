@@ -56,6 +56,7 @@ class GeometryResult:
 def judge_geometry(series: Series, contract: InputContract) -> GeometryResult:
     """Split a series, stack what belongs together, and judge its headers and positions."""
     instances = ct_instances(series)
+    reasons: tuple[Reason, ...]
     if not instances:
         modalities = sorted({i.modality for i in series.instances if i.modality}) or ["-"]
         reason = Reason(Code.NOT_CT, Status.REFUSE, {"modality": ", ".join(modalities)})
@@ -65,9 +66,12 @@ def judge_geometry(series: Series, contract: InputContract) -> GeometryResult:
     kept = tuple(instance for instance in instances if instance not in off)
     if not split.planes and not split.lost:
         reasons = (Reason(Code.LOCALIZER_ONLY, Status.REFUSE, {"count": len(instances)}),)
-        return GeometryResult((*reasons, *judge_headers(instances, contract)), None, (), None, instances)
+        return GeometryResult(
+            (*reasons, *judge_headers(instances, contract)), None, (), None, instances
+        )
     reasons = (*judge_headers(kept or instances, contract), *_split_reasons(split))
-    # Planes that cannot be told apart, or whose place is not known, are not stacked: that would be a guess.
+    # Planes that cannot be told apart, or whose place is not known, are not stacked: that would be
+    # a guess.
     if split.mixed or not split.planes or (split.off_axis_deg or 0.0) > FAR_OFF_DEG:
         return GeometryResult(reasons, None, split.split_off, None, kept)
     stack = build_stack(split.planes)
@@ -81,7 +85,8 @@ def judge_geometry(series: Series, contract: InputContract) -> GeometryResult:
 def heights_mm(grid: Grid) -> Floats:
     """Return where each slice lies along its normal, counted towards the head.
 
-    For straight axial slices this is z of Image Position (Patient), which the sender's screen shows.
+    For straight axial slices this is z of Image Position (Patient), which the sender's screen
+    shows.
     """
     direction = -1.0 if grid.normal[2] < 0 else 1.0
     return np.asarray(grid.positions_mm * direction)
@@ -93,7 +98,9 @@ def _split_reasons(split: Split) -> Iterator[Reason]:
         code, status = MIXED[why]
         slices = len(split.best[0].planes)
         others = len(split.planes) - slices
-        yield Reason(code, status, {"slices": slices, "other_slices": others, "parts": len(split.best)})
+        yield Reason(
+            code, status, {"slices": slices, "other_slices": others, "parts": len(split.best)}
+        )
     frames_of_reference = {instance.frame_of_reference_uid for instance, _ in split.planes}
     foreign = [g for g in split.parts if g.kind.frame_of_reference not in frames_of_reference]
     if foreign and Why.FRAME_OF_REFERENCE not in split.mixed:
@@ -102,7 +109,8 @@ def _split_reasons(split: Split) -> Iterator[Reason]:
             "other_slices": sum(len(group.planes) for group in foreign),
             "parts": 1 + len({group.kind.frame_of_reference for group in foreign}),
         }
-        # The parts may belong together. The judge lowers this to limits if the stack has the whole lungs.
+        # The parts may belong together. The judge lowers this to limits if the stack has the whole
+        # lungs.
         yield Reason(Code.FRAME_OF_REFERENCE_MIXED, Status.RESEND, numbers)
     if split.lost:
         is_all = not split.planes
@@ -118,7 +126,9 @@ def _split_reasons(split: Split) -> Iterator[Reason]:
         yield Reason(Code.ORIENTATION_UNUSABLE, Status.REFUSE, numbers)
 
 
-def _stack_reasons(stack: Stack, spacing: Spacing | None, contract: InputContract) -> Iterator[Reason]:
+def _stack_reasons(
+    stack: Stack, spacing: Spacing | None, contract: InputContract
+) -> Iterator[Reason]:
     """Judge a stack against the package's limits."""
     grid = stack.grid
     kernels = sorted({instance.kernel for instance, _ in stack.slices})
@@ -208,7 +218,7 @@ def _odd_steps(stack: Stack, spacing: Spacing, contract: InputContract) -> Itera
 
 
 def _bridged(length_mm: float, contract: InputContract) -> Status:
-    """Interpolation across at most ``max_bridgeable_gap_mm`` is honest; beyond that it invents tissue."""
+    """Return limits up to ``max_bridgeable_gap_mm``: interpolation further on invents tissue."""
     return Status.LIMITS if length_mm <= contract.max_bridgeable_gap_mm + 1e-6 else Status.RESEND
 
 

@@ -1,9 +1,9 @@
-"""What the headers alone say against a series: no HU, no UIDs, two patients, a child, lossy or 8 bit pixels."""
+"""What headers alone say: no HU, no UIDs, two patients, a child, lossy or 8 bit pixels."""
 
 from collections.abc import Iterator, Sequence
 
 from inference.dicom.instance import Frame, Instance
-from inference.gate.reasons import Code, Reason, Status
+from inference.gate.reasons import Code, Number, Reason, Status
 from models.package import InputContract
 
 # Keyword -> attribute of Instance, of the UIDs that results must name (PS3.3 C.12.1, C.7.4.1).
@@ -41,7 +41,10 @@ def _uids(instances: Sequence[Instance]) -> Iterator[Reason]:
     }
     absent = [keyword for keyword, count in lacking.items() if count]
     if absent:
-        numbers = {"attributes": ", ".join(absent), "count": max(lacking.values())}
+        numbers: dict[str, Number] = {
+            "attributes": ", ".join(absent),
+            "count": max(lacking.values()),
+        }
         yield Reason(Code.UIDS_MISSING, Status.REFUSE, numbers)
 
 
@@ -70,7 +73,9 @@ def _compression(instances: Sequence[Instance]) -> Iterator[Reason]:
 
 def _depth(instances: Sequence[Instance], contract: InputContract) -> Iterator[Reason]:
     bits = min(instance.bits_stored for instance in instances)
-    slopes = [abs(f.rescale_slope) for i in instances for f in i.frames if f.rescale_slope is not None]
+    slopes = [
+        abs(f.rescale_slope) for i in instances for f in i.frames if f.rescale_slope is not None
+    ]
     step_hu = max(slopes, default=0.0)
     if bits < contract.min_bits_stored or step_hu > contract.max_hu_per_step:
         numbers = {
@@ -83,10 +88,14 @@ def _depth(instances: Sequence[Instance], contract: InputContract) -> Iterator[R
 
 
 def _rescale(instances: Sequence[Instance]) -> Iterator[Reason]:
+    if any(instance.samples_per_pixel != 1 for instance in instances):
+        yield Reason(Code.HU_IMPLAUSIBLE, Status.REFUSE, {"problem": "colour"})
     # No Rescale Slope or Intercept: HU unknown, so refuse (docs/gate.md).
     unknown = sum(not all(map(has_rescale, instance.frames)) for instance in instances)
     if unknown:
-        yield Reason(Code.HU_IMPLAUSIBLE, Status.REFUSE, {"problem": "no-rescale", "count": unknown})
+        yield Reason(
+            Code.HU_IMPLAUSIBLE, Status.REFUSE, {"problem": "no-rescale", "count": unknown}
+        )
 
 
 def has_rescale(frame: Frame) -> bool:

@@ -1,8 +1,9 @@
-"""The one entry of the gate: geometry, pixels, content, verdict; the same alone and before an analysis.
+"""The one entry of the gate, alone or before an analysis: geometry, pixels, content, verdict.
 
 ::
 
-    series -> geometry (headers, positions) -> stack -> pixels -> volume -> lungs -> content -> verdict
+    series -> geometry (headers, positions) -> stack -> pixels -> volume -> lungs -> content ->
+    verdict
                  no stack, or no HU: the verdict stands here
 """
 
@@ -52,8 +53,8 @@ class Judgement:
     series
         The judged one; None where the study has no CT image at all.
     instances
-        Of the stack with both of each doubled position, in the order of the stack; where no stack could
-        be made, the CT instances that are not split off.
+        Of the stack with both of each doubled position, in the order of the stack; where no stack
+        could be made, the CT instances that are not split off.
     stack, volume, lungs
         None where the gate did not come that far; ``lungs`` also where there are none.
     """
@@ -80,15 +81,17 @@ def judge(
     Parameters
     ----------
     series
-        The one that was chosen; None where the choice found nothing that could be analysed: then the
-        largest CT of the study is judged, so that the reasons say why.
+        The one that was chosen; None where the choice found nothing that could be analysed: then
+        the largest CT of the study is judged, so that the reasons say why.
     timings
         Told of the stages ``geometry``, ``pixels``, ``lungs`` and ``content``.
     """
     timings = timings or _NoStages()
     series = series or _largest_ct(study)
     if series is None:
-        modalities = sorted({i.modality for s in study.series for i in s.instances if i.modality}) or ["-"]
+        modalities = sorted(
+            {i.modality for s in study.series for i in s.instances if i.modality}
+        ) or ["-"]
         reason = Reason(Code.NOT_CT, Status.REFUSE, {"modality": ", ".join(modalities)})
         return Judgement(Verdict.of([reason]), None, (), (), None, None, None)
     with timings.stage("geometry"):
@@ -100,7 +103,7 @@ def judge(
         with timings.stage("pixels"):
             pixels = read_volume(geometry.stack, progress)
     except PixelsUndecodable as error:
-        return _judgement(series, geometry, (*geometry.reasons, _undecodable(geometry, error)), None, None)
+        return _judgement(series, geometry, (*geometry.reasons, _undecodable(error)), None, None)
     with timings.stage("lungs"):
         lungs = find_lungs(pixels.volume)
     with timings.stage("content"):
@@ -144,7 +147,7 @@ def _settled(geometry: Sequence[Reason], content: Sequence[Reason]) -> Iterator[
 
 
 def _doubles(stack: Stack, pixels: StackPixels) -> Iterator[Reason]:
-    """Equal doubles are used once; of two different images at one position, neither can be preferred."""
+    """Limit equal doubles, used once; of two different images neither can be preferred."""
     heights = heights_mm(stack.grid)
     different = {double.index for double in pixels.doubles if not double.is_equal}
     equal = {double.index for double in pixels.doubles} - different
@@ -164,7 +167,7 @@ def _doubles(stack: Stack, pixels: StackPixels) -> Iterator[Reason]:
 
 
 def _numbers_cut_off(stack: Stack, content: Sequence[Reason]) -> Iterator[Reason]:
-    """Where the lungs are cut off and Instance Numbers begin late at that end, slices were not sent."""
+    """Name slices that numbers tell of at an end where the lungs are cut off."""
     absent = absent_numbers(stack)
     if absent is None:
         return
@@ -182,13 +185,10 @@ def _numbers_cut_off(stack: Stack, content: Sequence[Reason]) -> Iterator[Reason
         yield Reason(Code.INSTANCES_MISSING, Status.LIMITS, numbers)
 
 
-def _undecodable(geometry: GeometryResult, error: PixelsUndecodable) -> Reason:
-    syntaxes = sorted({instance.transfer_syntax_uid for instance in geometry.instances})
-    return Reason(
-        Code.PIXELS_UNDECODABLE,
-        Status.REFUSE,
-        {"transfer_syntax": ", ".join(syntaxes) or "-", "detail": str(error)},
-    )
+def _undecodable(error: PixelsUndecodable) -> Reason:
+    syntax = error.instance.transfer_syntax_uid or "-"
+    numbers = {"transfer_syntax": syntax, "detail": error.reason}
+    return Reason(Code.PIXELS_UNDECODABLE, Status.REFUSE, numbers)
 
 
 def _judgement(

@@ -70,9 +70,10 @@ class Reason:
     Attributes
     ----------
     numbers
-        Plain JSON values with units in their names (``position_mm``, ``gap_mm``, ``share_percent``),
-        already rounded as they shall be shown. A text is a stable word (``no-air``); sentences show
-        its translation ``gate.word.<word>`` where there is one, so that no English stands in Chinese.
+        Plain JSON values with units in their names (``position_mm``, ``gap_mm``,
+        ``share_percent``), already rounded as they shall be shown. A text is a stable word
+        (``no-air``); sentences show its translation ``gate.word.<word>`` where there is one, so
+        that no English stands in Chinese.
     """
 
     code: Code
@@ -97,7 +98,7 @@ class Verdict:
 
     @classmethod
     def of(cls, reasons: Sequence[Reason]) -> "Verdict":
-        """Return the verdict of these reasons: worst first, in the order of :class:`Code` within."""
+        """Return the verdict of these reasons: worst first, then in the order of :class:`Code`."""
         order = list(Code)
         return cls(
             tuple(
@@ -111,4 +112,6 @@ class Verdict:
     @property
     def status(self) -> Status:
         """The worst status among the reasons; accept where there is none."""
-        return max((reason.status for reason in self.reasons), key=SEVERITY.index, default=Status.ACCEPT)
+        return max(
+            (reason.status for reason in self.reasons), key=SEVERITY.index, default=Status.ACCEPT
+        )

@@ -1,7 +1,7 @@
 """Steps between slices: the usual one, gaps where slices are missing, and steps that fit nothing.
 
-Only positions count. A step is *usual* when it is within a tenth of the series' own step, a *gap* when
-it is a whole number (2 or more) of it, and *irregular* otherwise::
+Only positions count. A step is *usual* when it is within a tenth of the series' own step, a *gap*
+when it is a whole number (2 or more) of it, and *irregular* otherwise::
 
     |   |   |       |   |    |   |      usual = 5.0 mm
     0   5   10      20  25   31.1 36.1
@@ -19,8 +19,8 @@ from inference.volume import Floats
 STEP_TOLERANCE = 0.1
 
 # The usual step is the smallest that at least this share of all steps have. Half would do where few
-# slices are missing; a tenth still finds the step where most are, and a single slice too many, which
-# halves two steps, does not turn a whole series into gaps.
+# slices are missing; a tenth still finds the step where most are, and a single slice too many,
+# which halves two steps, does not turn a whole series into gaps.
 COMMON_SHARE = 0.1
 
 
@@ -87,7 +87,8 @@ def measure_spacing(positions_mm: Sequence[float] | Floats) -> Spacing:
     usual = _usual_step(lengths)
     counts = np.rint(lengths / usual)
     is_whole = (np.abs(lengths / usual - counts) <= STEP_TOLERANCE) & (counts >= 1)
-    # Long gaps multiply an error of the step: measure it over everything that is whole, then look again.
+    # Long gaps multiply an error of the step: measure it over everything that is whole, then look
+    # again.
     usual = float(lengths[is_whole].sum() / counts[is_whole].sum())
     counts = np.rint(lengths / usual)
     is_whole = (np.abs(lengths / usual - counts) <= STEP_TOLERANCE + 1e-9) & (counts >= 1)
@@ -98,7 +99,9 @@ def measure_spacing(positions_mm: Sequence[float] | Floats) -> Spacing:
         if step > 1
     )
     odd = tuple(
-        OddStep(float(positions[k]), float(positions[k + 1])) for k, step in enumerate(steps) if step == 0
+        OddStep(float(positions[k]), float(positions[k + 1]))
+        for k, step in enumerate(steps)
+        if step == 0
     )
     return Spacing(usual, steps, gaps, odd)
 

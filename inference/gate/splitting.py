@@ -1,8 +1,9 @@
-"""Which planes of a series belong together: one stack, what is split off, and what cannot be told apart.
+"""Which planes of a series belong together: the stack, what is split off, what is mixed.
 
 ::
 
-    series -> CT instances -> no localizers -> placed in space -> within 30 degrees of the main normal
+    series -> CT instances -> no localizers -> placed in space -> within 30 degrees of the main
+    normal
            -> groups (orientation, size, spacing, frame of reference, acquisition)
            -> parts: groups that interleave along the normal are one part
            -> the fittest part is the stack, if it is one group; the others are split off
@@ -15,19 +16,21 @@ from enum import StrEnum
 
 import numpy as np
 
+from inference.dicom.decoding import Plane
 from inference.dicom.instance import Frame, Instance, Series
-from inference.stack import SAME_POSITION_MM, Plane
+from inference.stack import SAME_POSITION_MM, axes_of
 from inference.volume import Floats
 from models.package import InputContract
 
 # Unit length and right angle of the axes, up to the rounding of three decimals.
 AXES_TOLERANCE = 2e-3
 
-# Groups further than this from the main normal are other views (coronal, sagittal), and slices further
-# than this from the body's long axis are not axial.
+# Groups further than this from the main normal are other views (coronal, sagittal), and slices
+# further than this from the body's long axis are not axial.
 FAR_OFF_DEG = 30.0
 
-# Orientations are one within this difference of every component; spacings within this many decimals.
+# Orientations are one within this difference of every component; spacings within this many
+# decimals.
 ORIENTATION_TOLERANCE = 1e-3
 SPACING_DECIMALS = 4
 
@@ -53,7 +56,7 @@ class SplitOff:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What all planes of a group have in common; the orientation by its rank among those of the series."""
+    """What all planes of a group have in common; the orientation by its rank in the series."""
 
     orientation: int
     size: tuple[int, int, float, float]
@@ -92,13 +95,15 @@ class Split:
     Attributes
     ----------
     best
-        The groups of the fittest part, largest first: one is the stack, several cannot be told apart.
+        The groups of the fittest part, largest first: one is the stack, several cannot be told
+        apart.
     split_off
         Instances outside that part.
     parts
         All groups outside that part; only those that could have been a stack.
     lost
-        Image planes of the stack's size without usable position or orientation: slices that the stack lacks.
+        Image planes of the stack's size without usable position or orientation: slices that the
+        stack lacks.
     off_axis_deg
         Angle between the main normal and the body's long axis; None where nothing has a place.
     bad_axes
@@ -143,7 +148,9 @@ def split_series(instances: Sequence[Instance], contract: InputContract) -> Spli
     """
     localizers = [instance for instance in instances if instance.is_localizer]
     images = [instance for instance in instances if not instance.is_localizer]
-    placed = [instance for instance in images if instance.frames and all(map(is_placed, instance.frames))]
+    placed = [
+        instance for instance in images if instance.frames and all(map(is_placed, instance.frames))
+    ]
     unplaced = [instance for instance in images if instance not in set(placed)]
     off = [SplitOff(Why.LOCALIZER, tuple(localizers))]
     if not placed:
@@ -170,7 +177,7 @@ def split_series(instances: Sequence[Instance], contract: InputContract) -> Spli
 
 
 def is_placed(frame: Frame) -> bool:
-    """Whether a plane's place in space is known: position, spacing, and axes of length 1 at a right angle."""
+    """Whether a place is known: position, spacing, and two unit vectors at a right angle."""
     if frame.position_lps_mm is None or frame.orientation is None or frame.pixel_spacing_mm is None:
         return False
     numbers = np.array([*frame.position_lps_mm, *frame.orientation, *frame.pixel_spacing_mm])
@@ -182,8 +189,8 @@ def is_placed(frame: Frame) -> bool:
 
 
 def _main_direction(planes: Sequence[Plane]) -> tuple[list[Plane], list[Plane], Floats]:
-    """Part the planes at 30 degrees from the main normal: that of most axial planes, if there are any."""
-    normals = np.array([np.cross(frame.orientation[:3], frame.orientation[3:]) for _, frame in planes])  # type: ignore[index]
+    """Part the planes at 30 degrees from the main normal: the commonest, if possible axial."""
+    normals = np.array([np.cross(*axes_of(frame)) for _, frame in planes])
     limit = np.cos(np.radians(FAR_OFF_DEG))
     axial = np.abs(normals[:, 2]) >= limit
     candidates = normals[axial] if axial.any() else normals
@@ -216,10 +223,12 @@ def _groups(planes: Sequence[Plane], normal: Floats) -> list[Group]:
 
 
 def _orientation_ranks(planes: Sequence[Plane]) -> list[int]:
-    """Number the orientations of the planes; nearly equal ones share a number."""
+    """Return a number for the orientation of each plane; nearly equal ones share it."""
     known: list[Floats] = []
     rank_of: dict[tuple[float, ...], int] = {}
-    for orientation in sorted({frame.orientation for _, frame in planes if frame.orientation is not None}):
+    for orientation in sorted(
+        {frame.orientation for _, frame in planes if frame.orientation is not None}
+    ):
         axes = np.array(orientation)
         for rank, other in enumerate(known):
             if np.abs(axes - other).max() <= ORIENTATION_TOLERANCE:
@@ -232,20 +241,22 @@ def _orientation_ranks(planes: Sequence[Plane]) -> list[int]:
 
 
 def _centre_along(instance: Instance, frame: Frame, normal: Floats) -> float:
-    """Distance of the image's centre along the normal: corners of tilted or larger images mislead."""
-    if frame.position_lps_mm is None or frame.orientation is None or frame.pixel_spacing_mm is None:
+    """Return where the image's centre lies along the normal: corners mislead if sizes differ."""
+    if frame.pixel_spacing_mm is None:
         raise ValueError("only placed planes are grouped")
-    row, column = np.array(frame.orientation[:3]), np.array(frame.orientation[3:])
+    row, column = axes_of(frame)
     rows_mm, columns_mm = frame.pixel_spacing_mm
-    half = row * columns_mm * (instance.columns - 1) / 2 + column * rows_mm * (instance.rows - 1) / 2
-    return float((np.array(frame.position_lps_mm) + half) @ normal)
+    half = (
+        row * columns_mm * (instance.columns - 1) / 2 + column * rows_mm * (instance.rows - 1) / 2
+    )
+    return float((np.array(frame.position_lps_mm, float) + half) @ normal)
 
 
 def _join_turns(groups: list[Group]) -> list[Group]:
     """Make one group of acquisitions that are turns of a step-and-shoot scan.
 
-    There each turn of the tube is an acquisition of its own: at least three, of one size, side by side,
-    each (but one) with the same number of slices. Elsewhere two acquisitions are two scans.
+    There each turn of the tube is an acquisition of its own: at least three, of one size, side by
+    side, each (but one) with the same number of slices. Elsewhere two acquisitions are two scans.
     """
     alike: dict[Kind, list[Group]] = defaultdict(list)
     for group in groups:
@@ -254,23 +265,25 @@ def _join_turns(groups: list[Group]) -> list[Group]:
     for kind, turns in alike.items():
         counts = sorted(len(turn.planes) for turn in turns)
         if len(turns) >= 3 and counts[1] == counts[-1] and len(_runs(turns)) == len(turns):
-            turns = sorted(turns, key=lambda turn: turn.along_mm[0])
-            planes = tuple(plane for turn in turns for plane in turn.planes)
-            joined.append(Group(kind, planes, np.concatenate([turn.along_mm for turn in turns])))
+            ordered = sorted(turns, key=lambda turn: float(turn.along_mm[0]))
+            planes = tuple(plane for turn in ordered for plane in turn.planes)
+            joined.append(Group(kind, planes, np.concatenate([turn.along_mm for turn in ordered])))
         else:
             joined += turns
     return joined
 
 
 def _parts(groups: list[Group]) -> list[list[Group]]:
-    """Gather groups that cannot be told apart: they interleave, or share an instance (multi-frame)."""
+    """Gather groups that cannot be told apart: they interleave, or share a multi-frame instance."""
     parts: list[list[Group]] = []
     runs = _runs(groups)
     if all(len(instance.frames) == 1 for group in groups for instance in group.instances):
         parts, runs = runs, []
     for run in runs:
         held = set().union(*(group.instances for group in run))
-        sharing = [part for part in parts if any(not held.isdisjoint(other.instances) for other in part)]
+        sharing = [
+            part for part in parts if any(not held.isdisjoint(other.instances) for other in part)
+        ]
         parts = [part for part in parts if part not in sharing]
         parts.append(sum(sharing, run))
     for part in parts:
@@ -295,7 +308,7 @@ def _runs(groups: list[Group]) -> list[list[Group]]:
 
 
 def _fitness(part: list[Group], contract: InputContract) -> tuple[bool, int, int, float, str]:
-    """Order parts: enough slices, the right body part by name, then the number of slices and their extent."""
+    """Order parts: enough slices, the right body part by name, then slices and extent."""
     planes = [plane for group in part for plane in group.planes]
     names = {instance.body_part.upper() for instance, _ in planes}
     named = 2 if names & set(contract.body_parts) else 1 if names == {""} else 0

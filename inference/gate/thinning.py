@@ -16,13 +16,14 @@ Weak ones are shared by honest protocols (thin slices at a distance), so alone t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 from inference.gate.spacing import Spacing
 from inference.stack import Stack
 
-# Thickness is "far below" the step from here on. Every second slice of a contiguous scan deleted gives
-# 2.0; overlapping scans lie below 1; rounded thicknesses (1.2 at 1.5 mm) stay clear of it.
+# Thickness is "far below" the step from here on. Every second slice of a contiguous scan deleted
+# gives 2.0; overlapping scans lie below 1; rounded thicknesses (1.2 at 1.5 mm) stay clear of it.
 FAR_BELOW = 1.75
 
 # A count that is this many times what arrived means thinning rather than a lost end.
@@ -92,13 +93,14 @@ def look_for_thinning(
 def absent_numbers(stack: Stack) -> tuple[int, bool] | None:
     """Return how many Instance Numbers are absent before the first, and whether that is at slice 0.
 
-    None where numbers do not run one by one along the stack, or begin at 1 (or 0). Series may begin at
-    any number, so this alone proves nothing: it speaks only where the lungs are cut off at that end.
+    None where numbers do not run one by one along the stack, or begin at 1 (or 0). Series may begin
+    at any number, so this alone proves nothing: it speaks only where the lungs are cut off at that
+    end.
     """
     numbers = _numbers(stack)
     if numbers is None or len(numbers) <= MIN_STEPS:
         return None
-    steps = [after - before for before, after in zip(numbers, numbers[1:], strict=False)]
+    steps = [after - before for before, after in pairwise(numbers)]
     direction = _common(steps, AGREEING_SHARE)
     if direction is None or abs(direction) != 1 or min(numbers) <= 1:
         return None
@@ -106,7 +108,7 @@ def absent_numbers(stack: Stack) -> tuple[int, bool] | None:
 
 
 def _numbers(stack: Stack) -> list[int] | None:
-    """Return the Instance Number of each slice; None where one is absent, twice there, or has many frames."""
+    """Return the Instance Number of each slice; None unless each single frame has its own."""
     numbers = [
         instance.instance_number
         for instance, _ in stack.slices
@@ -123,15 +125,17 @@ def _stride(stack: Stack, spacing: Spacing) -> int | None:
         return None
     strides = [
         (after - before) / step
-        for before, after, step in zip(numbers, numbers[1:], spacing.steps, strict=False)
+        for (before, after), step in zip(pairwise(numbers), spacing.steps, strict=True)
         if step > 0
     ]
     stride = _common(strides, AGREEING_SHARE)
-    return round(abs(stride)) if stride is not None and abs(stride) >= 2 and stride % 1 == 0 else None
+    return (
+        round(abs(stride)) if stride is not None and abs(stride) >= 2 and stride % 1 == 0 else None
+    )
 
 
 def _common(values: Sequence[float], share: float) -> float | None:
-    """Return the value that at least ``share`` of the values have; None for few values or no such one."""
+    """Return the value that at least ``share`` of the values have; None for few values."""
     if len(values) < MIN_STEPS:
         return None
     usual = sorted(values)[len(values) // 2]
@@ -139,7 +143,7 @@ def _common(values: Sequence[float], share: float) -> float | None:
 
 
 def _thin_slices(stack: Stack, usual_mm: float) -> float | None:
-    """Return the thickness, or the stated spacing, that is far below the real step; the smaller one."""
+    """Return the thickness or stated spacing, the smaller, if far below the real step."""
     stated = []
     for name in ("slice_thickness_mm", "spacing_between_slices_mm"):
         values = [getattr(frame, name) for _, frame in stack.slices]

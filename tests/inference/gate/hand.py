@@ -1,4 +1,4 @@
-"""Instances made by hand, of headers only, so that tests of the geometry cost nothing."""
+"""Series made by hand, small enough to cost nothing: headers only, or a chest of boxes as files."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -6,10 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom import Dataset
+from numpy.typing import NDArray
+from pydicom import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from inference.dicom.instance import Frame, Instance, Series
 from models.package import InputContract
+
+# A chest of boxes: slices of 3 mm, pixels of 6 mm.
+CHEST_SHAPE, CHEST_SPACING_MM = (100, 64, 64), (3.0, 6.0, 6.0)
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
@@ -119,3 +124,45 @@ def tilted(count: int, angle_deg: float, step_mm: float = 2.5, **changes: Any) -
         a_slice(z, plane_orientation=(1.0, 0.0, 0.0, 0.0, c, -s), **changes)
         for z in heights(count, step_mm)
     ]
+
+
+def a_chest() -> NDArray[np.int16]:
+    """Air around a body of fat and muscle, with two lungs from slice 10 to 90."""
+    hu = np.full(CHEST_SHAPE, -1000, np.int16)
+    hu[:, 12:52, 8:56] = -100
+    hu[:, 16:48, 12:52] = 40
+    hu[10:90, 20:44, 14:29] = -850
+    hu[10:90, 20:44, 35:50] = -850
+    noise = np.random.default_rng(1).normal(0, 15, CHEST_SHAPE).astype(np.int16)
+    hu += noise
+    return hu.clip(min=-1024)
+
+
+def write_chest(folder: Path) -> list[Path]:
+    """Write the chest of boxes as CT instances, from the feet up."""
+    return [write_slice(folder, k, hu) for k, hu in enumerate(a_chest())]
+
+
+def write_slice(folder: Path, k: int, hu: NDArray[np.int16]) -> Path:
+    """Write one slice with what the reader and the gate need."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = CTImageStorage
+    dataset.SOPInstanceUID = f"1.2.3.4.{1000 + k}"
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = "1.2.3", "1.2.3.4"
+    dataset.FrameOfReferenceUID = "1.2.3.5"
+    dataset.Modality, dataset.PatientID, dataset.BodyPartExamined = "CT", "P1", "CHEST"
+    dataset.ImagePositionPatient = [-190.0, -190.0, -300.0 + CHEST_SPACING_MM[0] * k]
+    dataset.ImageOrientationPatient = list(AXIAL)
+    dataset.PixelSpacing = list(CHEST_SPACING_MM[1:])
+    dataset.SliceThickness = CHEST_SPACING_MM[0]
+    dataset.Rows, dataset.Columns = hu.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    dataset.PixelRepresentation = 0
+    dataset.RescaleSlope, dataset.RescaleIntercept = 1, -1024
+    dataset.PixelData = (hu + np.int16(1024)).astype("<u2").tobytes()
+    path = folder / f"{k:03d}.dcm"
+    dataset.save_as(path, enforce_file_format=True)
+    return path
