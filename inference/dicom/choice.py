@@ -178,8 +178,8 @@ CRITERIA: tuple[Criterion, ...] = (
 def choose_study(upload: Upload, study_uid: str | None) -> Study:
     """Return the study to analyse.
 
-    An instance without a Study Instance UID is a study of its own that nobody can name; one is returned only
-    when no study with a UID has a CT image, so that it can be judged.
+    An instance without a Study Instance UID is a study of its own that nobody can name. Only when no study
+    with a UID has a CT image are all of these returned as one, so that a verdict speaks of what was sent.
 
     Raises
     ------
@@ -205,7 +205,19 @@ def choose_study(upload: Upload, study_uid: str | None) -> Study:
         for study in upload.studies
         if not study.uid and any(_is_ct(i) for series in study.series for i in series.instances)
     ]
-    return (nameless or named or list(upload.studies))[0]
+    return _gathered(nameless or named or list(upload.studies[:1]))
+
+
+def _gathered(studies: Sequence[Study]) -> Study:
+    """Return one study in which everything without a Series Instance UID is one series.
+
+    It can be judged but never scored: nothing says that its images belong together.
+    """
+    series = [series for study in studies for series in study.series]
+    nameless = [instance for one in series if not one.uid for instance in one.instances]
+    gathered = [Series("", tuple(nameless))] if nameless else []
+    codecs = {declared: codec for study in studies for declared, codec in study.codecs.items()}
+    return Study(studies[0].uid, (*gathered, *(one for one in series if one.uid)), codecs)
 
 
 def _listed(studies: Sequence[Study]) -> str:

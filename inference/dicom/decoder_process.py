@@ -65,16 +65,16 @@ class DecoderProcess:
         is_gone = self._process.poll() is not None
         return is_gone or self._frames >= RECYCLE_FRAMES or grown_mb > RECYCLE_GROWTH_MB
 
-    def decode(self, task: Task, out: NDArray[np.int16], wall_s: float = FRAME_WALL_S) -> str:
+    def decode(self, task: Task, out: NDArray[np.int16]) -> str:
         """Decode one frame into ``out`` (rows, columns), contiguous.
 
         Returns
         -------
         Empty, or the reason why not; after ``decoder-crashed`` and ``decoder-hung`` the child is gone.
         """
-        deadline = time.monotonic() + wall_s
+        deadline = time.monotonic() + FRAME_WALL_S
         try:
-            self._connection.settimeout(wall_s)
+            self._connection.settimeout(FRAME_WALL_S)
             send(self._connection, task)
             answer = receive_answer(self._connection, deadline)
             if answer is not None and not answer.ok:

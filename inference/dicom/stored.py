@@ -49,7 +49,7 @@ def words_of(
         words = words.view(np.int8 if form.bits_allocated == 8 else np.int16)
         words = (words << unused) >> unused if unused else words
     elif unused:
-        words &= 2**form.bits_stored - 1
+        words = words & words.dtype.type(2**form.bits_stored - 1)
     return words.reshape(form.rows, form.columns)
 
 

@@ -15,7 +15,12 @@ ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 
 
 def element(
-    tag: int, vr: str, value: bytes | str = b"", *, length: int | None = None, syntax: str = EXPLICIT_LITTLE
+    tag: int,
+    vr: str,
+    value: bytes | str = b"",
+    *,
+    length: int | None = None,
+    syntax: str = EXPLICIT_LITTLE,
 ) -> bytes:
     """Return one element; ``length`` may lie."""
     order = ">" if syntax == EXPLICIT_BIG else "<"
@@ -85,11 +90,15 @@ def ct_elements(syntax: str = EXPLICIT_LITTLE, **changed: bytes | str | None) ->
     given = {name: (tag, vr, changed.get(name, value)) for name, (tag, vr, value) in values.items()}
     assert changed.keys() <= values.keys()
     return b"".join(
-        element(tag, vr, value, syntax=syntax) for tag, vr, value in given.values() if value is not None
+        element(tag, vr, value, syntax=syntax)
+        for tag, vr, value in given.values()
+        if value is not None
     )
 
 
-def pixels(data: bytes = bytes(range(32)), *, length: int | None = None, syntax: str = EXPLICIT_LITTLE) -> bytes:
+def pixels(
+    data: bytes = bytes(range(32)), *, length: int | None = None, syntax: str = EXPLICIT_LITTLE
+) -> bytes:
     """Return native pixel data, 4 x 4 words unless said."""
     return element(0x7FE00010, "OW", data, length=length, syntax=syntax)
 

@@ -12,8 +12,23 @@ from tests.shared import SHARED, needs_shared
 CHARSETS = SHARED / "data/conformance/charsets"
 NAME, DESCRIPTION = 0x00100010, 0x00081030
 
-CHINESE_NAMES = ["王^小东", "Wang^XiaoDong=王^小东", "欧阳^娜娜", "卢^梅", "叶^平", "Li^Yan=李^䶮㛃", "艾力·买买提"]
-EUROPEAN_NAMES = ["Müller^Jörg", "Göße^Änne", "Núñez^José", "Lefèvre^Chloé", "Sørensen^Åse", "D'Angelò^Niccolò"]
+CHINESE_NAMES = [
+    "王^小东",
+    "Wang^XiaoDong=王^小东",
+    "欧阳^娜娜",
+    "卢^梅",
+    "叶^平",
+    "Li^Yan=李^䶮㛃",
+    "艾力·买买提",
+]
+EUROPEAN_NAMES = [
+    "Müller^Jörg",
+    "Göße^Änne",
+    "Núñez^José",
+    "Lefèvre^Chloé",
+    "Sørensen^Åse",
+    "D'Angelò^Niccolò",
+]
 DESCRIPTIONS = ["胸部CT平扫", "肺窗 1.25mm", "CT引导下肺穿刺", "胸部（平扫＋增强）", "薄层重建"]
 LATIN_OR_NONE = [(), ("ISO_IR 6",), ("ISO_IR 100",)]
 CHINESE_SETS = [("GB18030",), ("GBK",), ("", "ISO 2022 IR 58")]
@@ -26,7 +41,9 @@ def texts(path_name: str) -> tuple[str, str]:
         header = study.series[0].instances[0].header
         declared = declared_sets(header.get_item(0x00080005).value if 0x00080005 in header else b"")
         name, description = (
-            decode(header.get_item(tag).value or b"", declared, study.codecs[declared]) if tag in header else ""
+            decode(header.get_item(tag).value or b"", declared, study.codecs[declared])
+            if tag in header
+            else ""
             for tag in (NAME, DESCRIPTION)
         )
         return name, description
@@ -55,7 +72,9 @@ def alone(text: str, encoding: str, declared: tuple[str, ...]) -> str:
         ("zh-ideographic-only", "王小东", None),
     ],
 )
-def test_every_chinese_file_is_read_as_it_was_meant(file: str, name: str, description: str | None) -> None:
+def test_every_chinese_file_is_read_as_it_was_meant(
+    file: str, name: str, description: str | None
+) -> None:
     found = texts(f"{file}.dcm")
     assert found[0].rstrip("=") == name  # an empty third group may be written
     if description is not None:
@@ -75,20 +94,26 @@ def test_every_file_of_other_alphabets_is_read_as_pydicom_reads_it() -> None:
 
 @pytest.mark.parametrize("declared", [*LATIN_OR_NONE, *CHINESE_SETS, ("ISO_IR 192",)])
 @pytest.mark.parametrize("name", CHINESE_NAMES)
-def test_a_chinese_name_in_utf_8_is_read_whatever_is_declared(name: str, declared: tuple[str, ...]) -> None:
+def test_a_chinese_name_in_utf_8_is_read_whatever_is_declared(
+    name: str, declared: tuple[str, ...]
+) -> None:
     assert alone(name, "utf-8", declared) == name
 
 
 @pytest.mark.parametrize("declared", [*LATIN_OR_NONE, *CHINESE_SETS])
 @pytest.mark.parametrize("name", CHINESE_NAMES)
-def test_a_chinese_name_in_gb18030_is_read_whatever_is_declared(name: str, declared: tuple[str, ...]) -> None:
+def test_a_chinese_name_in_gb18030_is_read_whatever_is_declared(
+    name: str, declared: tuple[str, ...]
+) -> None:
     assert alone(name, "gb18030", declared) == name
 
 
 @pytest.mark.parametrize("declared", LATIN_OR_NONE)
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-8"])
 @pytest.mark.parametrize("name", EUROPEAN_NAMES)
-def test_a_european_name_is_never_made_chinese(name: str, encoding: str, declared: tuple[str, ...]) -> None:
+def test_a_european_name_is_never_made_chinese(
+    name: str, encoding: str, declared: tuple[str, ...]
+) -> None:
     assert alone(name, encoding, declared) == name
 
 
@@ -103,13 +128,17 @@ def test_a_european_name_is_never_made_chinese(name: str, encoding: str, declare
         ("สมชาย", "iso8859_11", ("ISO_IR 166",)),
     ],
 )
-def test_other_declared_sets_are_believed(name: str, encoding: str, declared: tuple[str, ...]) -> None:
+def test_other_declared_sets_are_believed(
+    name: str, encoding: str, declared: tuple[str, ...]
+) -> None:
     assert alone(name, encoding, declared) == name
 
 
 @pytest.mark.parametrize("declared", LATIN_OR_NONE)
 @pytest.mark.parametrize("encoding", ["gb18030", "utf-8"])
-def test_descriptions_decide_together_where_names_are_pinyin(encoding: str, declared: tuple[str, ...]) -> None:
+def test_descriptions_decide_together_where_names_are_pinyin(
+    encoding: str, declared: tuple[str, ...]
+) -> None:
     raw = [text.encode(encoding) for text in DESCRIPTIONS]
     codec = decide([b"Wang^XiaoDong"], raw, declared).codec
     assert [decode(value, declared, codec) for value in raw] == DESCRIPTIONS
@@ -153,18 +182,31 @@ def test_an_unknown_escape_is_no_error() -> None:
 
 
 def test_the_names_of_sets_may_be_spelt_carelessly() -> None:
-    assert decide([], [], ("iso-ir 144",)) == decide([], [], ("ISO_IR 144",)) == Decision("iso8859_5", 2)
+    assert (
+        decide([], [], ("iso-ir 144",))
+        == decide([], [], ("ISO_IR 144",))
+        == Decision("iso8859_5", 2)
+    )
     assert declared_sets(b"\\ISO 2022 IR 58 ") == ("", "ISO 2022 IR 58")
     assert declared_sets(b" ") == ()
 
 
-@given(st.lists(st.binary(max_size=20)), st.binary(max_size=40), st.sampled_from([*LATIN_OR_NONE, *CHINESE_SETS]))
+@given(
+    st.lists(st.binary(max_size=20)),
+    st.binary(max_size=40),
+    st.sampled_from([*LATIN_OR_NONE, *CHINESE_SETS]),
+)
 def test_no_bytes_are_an_error(names: list[bytes], value: bytes, declared: tuple[str, ...]) -> None:
     assert isinstance(decode(value, declared, decide(names, [value], declared).codec), str)
 
 
-@given(st.lists(st.text("王小东李娜张伟欧阳^ ", min_size=1), min_size=1), st.sampled_from(["utf-8", "gb18030"]))
-def test_chinese_names_survive_any_declaration_that_is_not_another_alphabet(names: list[str], encoding: str) -> None:
+@given(
+    st.lists(st.text("王小东李娜张伟欧阳^ ", min_size=1), min_size=1),
+    st.sampled_from(["utf-8", "gb18030"]),
+)
+def test_chinese_names_survive_any_declaration_that_is_not_another_alphabet(
+    names: list[str], encoding: str
+) -> None:
     names = [name.strip() or "王" for name in names]
     for declared in LATIN_OR_NONE:
         raw = [name.encode(encoding) for name in names]

@@ -55,13 +55,17 @@ def test_values_of_a_header_arrive_as_numbers(tmp_path: Path) -> None:
     assert instance.patient_age_years == 65
 
 
-@pytest.mark.parametrize("text", ["nan\\0\\0", "1e999\\0\\0", "1_0\\0\\0", "a\\0\\0", "1\\2", "", "\\\\"])
+@pytest.mark.parametrize(
+    "text", ["nan\\0\\0", "1e999\\0\\0", "1_0\\0\\0", "a\\0\\0", "1\\2", "", "\\\\"]
+)
 def test_a_position_that_is_none_is_absent(tmp_path: Path, text: str) -> None:
     assert read_one(tmp_path, ct_file(position=text)).frames[0].position_lps_mm is None
 
 
 def test_a_number_of_ten_million_values_is_absent_at_once(tmp_path: Path) -> None:
-    data = raw.meta(raw.IMPLICIT_LITTLE) + raw.ct_elements(raw.IMPLICIT_LITTLE, thickness="1\\" * 5_000_000)
+    data = raw.meta(raw.IMPLICIT_LITTLE) + raw.ct_elements(
+        raw.IMPLICIT_LITTLE, thickness="1\\" * 5_000_000
+    )
     data += raw.pixels(syntax=raw.IMPLICIT_LITTLE)
     assert read_one(tmp_path, data).frames[0].slice_thickness_mm is None
 
@@ -168,12 +172,16 @@ def test_empty_uids_are_never_equal_to_each_other(tmp_path: Path) -> None:
     write(tmp_path, "d", ct_file(series=""))
     write(tmp_path, "e", ct_file(series="", sop_instance="1.5"))
     with open_upload([tmp_path]) as upload:
-        assert [(study.uid, len(study.series)) for study in upload.studies] == [("", 1)] * 3 + [("1.2.3", 2)]
+        assert [(study.uid, len(study.series)) for study in upload.studies] == [("", 1)] * 3 + [
+            ("1.2.3", 2)
+        ]
 
 
 def test_studies_and_series_come_sorted_by_uid(tmp_path: Path) -> None:
     for number, (study, series) in enumerate([("1.9", "1.1"), ("1.2", "1.4"), ("1.2", "1.3")]):
-        write(tmp_path, str(number), ct_file(study=study, series=series, sop_instance=f"1.{number}"))
+        write(
+            tmp_path, str(number), ct_file(study=study, series=series, sop_instance=f"1.{number}")
+        )
     with open_upload([tmp_path]) as upload:
         found = [(study.uid, [series.uid for series in study.series]) for study in upload.studies]
     assert found == [("1.2", ["1.3", "1.4"]), ("1.9", ["1.1"])]
@@ -181,14 +189,18 @@ def test_studies_and_series_come_sorted_by_uid(tmp_path: Path) -> None:
 
 def test_character_sets_are_decided_on_the_names_of_the_whole_study(tmp_path: Path) -> None:
     for number, name in enumerate(["Wang^XiaoDong", "王^小东"]):
-        data = ct_file(name=name.encode("gb18030"), charset="ISO_IR 100", sop_instance=f"1.{number}")
+        data = ct_file(
+            name=name.encode("gb18030"), charset="ISO_IR 100", sop_instance=f"1.{number}"
+        )
         write(tmp_path, str(number), data)
     with open_upload([tmp_path]) as upload:
         assert upload.studies[0].codecs == {("ISO_IR 100",): "gb18030"}
 
 
 def test_a_zip_is_read_and_removed_afterwards(tmp_path: Path) -> None:
-    archive = a_zip(tmp_path / "study.zip", {"x/1": ct_file(sop_instance="1.1"), "notes": b"hello" * 99})
+    archive = a_zip(
+        tmp_path / "study.zip", {"x/1": ct_file(sop_instance="1.1"), "notes": b"hello" * 99}
+    )
     with open_upload([archive]) as upload:
         found = instances(upload)[0]
         assert found.sop_instance_uid == "1.1"
@@ -200,7 +212,9 @@ def test_no_name_in_a_zip_leads_anywhere(tmp_path: Path) -> None:
     inside = tmp_path / "in"
     inside.mkdir()
     names = ["../evil", "/evil", "a/../../evil", "C:\\evil"]
-    archive = a_zip(inside / "study.zip", {name: ct_file(sop_instance=f"1.{k}") for k, name in enumerate(names)})
+    archive = a_zip(
+        inside / "study.zip", {name: ct_file(sop_instance=f"1.{k}") for k, name in enumerate(names)}
+    )
     before = sorted(tmp_path.rglob("*"))
     with open_upload([archive]) as upload:
         assert len(instances(upload)) == 4
@@ -216,7 +230,9 @@ def test_no_name_in_a_zip_leads_anywhere(tmp_path: Path) -> None:
         (ZipLimits(ratio=2, free_bytes=1000), "zip-too-large"),
     ],
 )
-def test_a_zip_that_unpacks_too_far_is_stopped(tmp_path: Path, limits: ZipLimits, reason: str) -> None:
+def test_a_zip_that_unpacks_too_far_is_stopped(
+    tmp_path: Path, limits: ZipLimits, reason: str
+) -> None:
     archive = a_zip(tmp_path / "bomb.zip", {str(number): bytes(200_000) for number in range(5)})
     with pytest.raises(NothingReadable), open_upload([archive], zip_limits=limits):
         pass
@@ -228,12 +244,22 @@ def test_a_zip_that_unpacks_too_far_is_stopped(tmp_path: Path, limits: ZipLimits
 def test_damaged_encrypted_and_strangely_packed_members_are_named(tmp_path: Path) -> None:
     good = write(tmp_path, "good.dcm", ct_file())
     cut = write(tmp_path, "cut.zip", a_zip(tmp_path / "whole", {"a": ct_file()}).read_bytes()[:-30])
-    strange = a_zip(tmp_path / "lzma.zip", {"packed": ct_file(sop_instance="1.8")}, zipfile.ZIP_LZMA)
-    flipped = bytearray(a_zip(tmp_path / "x", {"damaged": ct_file(sop_instance="1.7")}).read_bytes())
+    strange = a_zip(
+        tmp_path / "lzma.zip", {"packed": ct_file(sop_instance="1.8")}, zipfile.ZIP_LZMA
+    )
+    flipped = bytearray(
+        a_zip(tmp_path / "x", {"damaged": ct_file(sop_instance="1.7")}).read_bytes()
+    )
     flipped[60:80] = bytes(20)
     sealed = bytearray(a_zip(tmp_path / "y", {"sealed": ct_file(sop_instance="1.6")}).read_bytes())
     sealed[sealed.index(b"PK\x01\x02") + 8] |= 1
-    paths = [good, cut, strange, write(tmp_path, "d.zip", bytes(flipped)), write(tmp_path, "s.zip", bytes(sealed))]
+    paths = [
+        good,
+        cut,
+        strange,
+        write(tmp_path, "d.zip", bytes(flipped)),
+        write(tmp_path, "s.zip", bytes(sealed)),
+    ]
     with open_upload(paths) as upload:
         assert reasons(upload) == {
             "cut.zip": "zip-damaged",
@@ -250,7 +276,9 @@ def test_a_deflated_file_is_the_same_instance(tmp_path: Path) -> None:
     assert instance.pixel_length == 32
 
 
-def test_a_deflate_bomb_is_stopped_at_the_ceiling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deflate_bomb_is_stopped_at_the_ceiling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(reader, "INFLATED_FREE_BYTES", 1_000_000)
     bomb = deflated_file(raw.ct_elements() + raw.pixels(bytes(50_000_000)))
     assert len(bomb) < 60_000
@@ -278,7 +306,10 @@ def test_frames_that_do_not_match_their_groups_are_refused(tmp_path: Path) -> No
 
 def test_limits_hold_for_every_file(tmp_path: Path) -> None:
     write(tmp_path, "one", ct_file())
-    with pytest.raises(NothingReadable), open_upload([tmp_path], limits=replace(Limits(), elements=5)):
+    with (
+        pytest.raises(NothingReadable),
+        open_upload([tmp_path], limits=replace(Limits(), elements=5)),
+    ):
         pass
 
 

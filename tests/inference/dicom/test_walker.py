@@ -59,7 +59,9 @@ def test_the_pixels_lie_where_the_walk_says() -> None:
 
 
 def test_fragments_are_found_each_with_its_place() -> None:
-    encapsulated = element(0x7FE00010, "OB", length=UNDEFINED) + delimiter(ITEM) + delimiter(ITEM, 4) + b"abcd"
+    encapsulated = (
+        element(0x7FE00010, "OB", length=UNDEFINED) + delimiter(ITEM) + delimiter(ITEM, 4) + b"abcd"
+    )
     data = raw.meta("1.2.840.10008.1.2.4.80") + raw.ct_elements() + encapsulated
     pixels = walked(data + delimiter(SEQUENCE_END)).pixels
     assert pixels is not None
@@ -67,7 +69,9 @@ def test_fragments_are_found_each_with_its_place() -> None:
 
 
 def test_encapsulated_pixels_without_their_end_are_truncated() -> None:
-    encapsulated = element(0x7FE00010, "OB", length=UNDEFINED) + delimiter(ITEM) + delimiter(ITEM, 4) + b"abcd"
+    encapsulated = (
+        element(0x7FE00010, "OB", length=UNDEFINED) + delimiter(ITEM) + delimiter(ITEM, 4) + b"abcd"
+    )
     data = raw.meta("1.2.840.10008.1.2.4.80") + raw.ct_elements() + encapsulated
     assert reason(data) == "truncated"
     assert reason(data[:-2]) == "truncated"
@@ -139,7 +143,9 @@ def test_a_stream_without_meta_header_that_does_not_name_itself_is_not_dicom(mis
 
 
 def test_compressed_pixels_without_meta_header_have_no_transfer_syntax() -> None:
-    pixels = element(0x7FE00010, "OB", length=UNDEFINED) + delimiter(ITEM, 0) + delimiter(SEQUENCE_END)
+    pixels = (
+        element(0x7FE00010, "OB", length=UNDEFINED) + delimiter(ITEM, 0) + delimiter(SEQUENCE_END)
+    )
     assert walked(raw.ct_elements() + pixels).transfer_syntax_uid == ""
 
 
@@ -204,7 +210,10 @@ def test_nesting_ends_at_the_limit() -> None:
     assert reason(raw.meta() + deep * 10_000) == "nested-too-deep"
     unknown = element(PRIVATE_SEQUENCE, "UN", length=UNDEFINED) + delimiter(ITEM, UNDEFINED)
     implicit = element(PRIVATE_SEQUENCE, "SQ", length=UNDEFINED, syntax=IMPLICIT_LITTLE)
-    assert reason(raw.meta() + unknown + (implicit + delimiter(ITEM, UNDEFINED)) * 2_000) == "nested-too-deep"
+    assert (
+        reason(raw.meta() + unknown + (implicit + delimiter(ITEM, UNDEFINED)) * 2_000)
+        == "nested-too-deep"
+    )
 
 
 def test_nesting_of_declared_lengths_within_functional_groups_ends_at_the_limit() -> None:
@@ -230,7 +239,11 @@ def test_millions_of_empty_items_end_at_the_limit() -> None:
 def test_elements_hidden_in_functional_groups_are_counted() -> None:
     hidden = element(PRIVATE_SEQUENCE, "LO") * 60_000
     for vr in ("SQ", "UN"):
-        body = element(PRIVATE_SEQUENCE, "LO", syntax=IMPLICIT_LITTLE) * 60_000 if vr == "UN" else hidden
+        body = (
+            element(PRIVATE_SEQUENCE, "LO", syntax=IMPLICIT_LITTLE) * 60_000
+            if vr == "UN"
+            else hidden
+        )
         position = element(0x00209113, vr, delimiter(ITEM, len(body)) + body)
         groups = element(PER_FRAME, "SQ", delimiter(ITEM, len(position)) + position)
         assert reason(raw.meta() + raw.ct_elements() + groups + raw.pixels()) == "too-many-elements"
@@ -270,7 +283,9 @@ def test_a_damaged_header_gives_a_header_or_a_reason(data: st.DataObject) -> Non
     damaged = bytearray(raw.ct_file(syntax))
     for _ in range(data.draw(st.integers(1, 6))):
         at = data.draw(st.integers(128, len(damaged) - 1))
-        damaged[at] = data.draw(st.sampled_from([0, 1, 0x7F, 0x80, 0xFE, 0xFF, ord("S"), ord("Q"), ord("U")]))
+        damaged[at] = data.draw(
+            st.sampled_from([0, 1, 0x7F, 0x80, 0xFE, 0xFF, ord("S"), ord("Q"), ord("U")])
+        )
     end = data.draw(st.integers(0, len(damaged)))
     try:
         header = walked(bytes(damaged[:end]))
