@@ -53,7 +53,7 @@ def meta(syntax: str = EXPLICIT_LITTLE) -> bytes:
     return bytes(128) + b"DICM" + element(0x00020000, "UL", struct.pack("<L", len(body))) + body
 
 
-def ct_elements(syntax: str = EXPLICIT_LITTLE, **changed: bytes | str | None) -> bytes:
+def ct_elements(syntax: str = EXPLICIT_LITTLE, /, **changed: bytes | str | None) -> bytes:
     """Return the data set of a 4 x 4 CT slice up to its pixels; ``None`` leaves an element out."""
     values: dict[str, tuple[int, str, bytes | str]] = {
         "charset": (0x00080005, "CS", "ISO_IR 192"),
@@ -103,7 +103,7 @@ def pixels(
     return element(0x7FE00010, "OW", data, length=length, syntax=syntax)
 
 
-def ct_file(syntax: str = EXPLICIT_LITTLE, **changed: bytes | str | None) -> bytes:
+def ct_file(syntax: str = EXPLICIT_LITTLE, /, **changed: bytes | str | None) -> bytes:
     """Return a whole CT file of 4 x 4 pixels."""
     return meta(syntax) + ct_elements(syntax, **changed) + pixels(syntax=syntax)
 

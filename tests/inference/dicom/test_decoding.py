@@ -62,7 +62,15 @@ def reason_of(path: Path) -> str:
     return raised.value.reason
 
 
-def compressed_file(syntax: str = RLE, **changed: bytes | str | None) -> bytes:
+def outcome_of(path: Path) -> str:
+    """Return ``pixels``, or the reason why there are none."""
+    try:
+        return "pixels" if hu_of(path).size else "nothing"
+    except PixelsUndecodable as undecodable:
+        return undecodable.reason
+
+
+def compressed_file(syntax: str = RLE, /, **changed: bytes | str | None) -> bytes:
     """Return a CT file of one fragment without meaning."""
     pixels = raw.element(0x7FE00010, "OB", encapsulate([bytes(range(64))]), length=raw.UNDEFINED)
     return raw.meta(syntax) + raw.ct_elements(**changed) + pixels + raw.delimiter(raw.SEQUENCE_END)
@@ -106,8 +114,8 @@ def test_each_frame_is_rescaled_by_its_own_slope_and_intercept(tmp_path: Path) -
     with planes_of(tmp_path) as planes:
         hu = read_pixels(planes)
     stored = np.frombuffer(bytes(range(32)), "<i2").reshape(4, 4)
-    for got, slope in zip(hu, (1.0, 2.0, 0.5), strict=True):
-        assert np.array_equal(got, np.rint(stored * slope - 100.5))
+    for got, factor in zip(hu, (1.0, 2.0, 0.5), strict=True):
+        assert np.array_equal(got, np.rint(stored * factor - 100.5))
 
 
 @given(
@@ -369,7 +377,7 @@ def test_single_frames_and_their_multi_frame_twin_have_the_same_pixels() -> None
         for plane, hu in zip(ct, read_pixels(ct), strict=True):
             by_place.setdefault(plane[1].position_lps_mm, []).append(hu)
     assert len(by_place) == 3
-    assert all(np.array_equal(*pair) for pair in by_place.values())
+    assert all(np.array_equal(single, multi) for single, multi in by_place.values())
 
 
 @needs_shared
@@ -405,17 +413,14 @@ def test_damaged_frames_give_pixels_or_a_reason(tmp_path: Path, syntax: str) -> 
         reach = 400 if random.random() < 0.7 else len(whole) - 8000
         for at in random.integers(7600, 7600 + reach, 6):
             damaged[at] = random.integers(256)
-        try:
-            hu = hu_of(write(tmp_path, "damaged", bytes(damaged)))
-            assert hu.shape == (1, 512, 512)
-        except PixelsUndecodable as undecodable:
-            assert undecodable.reason in (
-                "decoder-failed",
-                "decoder-crashed",
-                "decoder-hung",
-                "size-differs",
-                "too-large",
-            )
+        assert outcome_of(write(tmp_path, "damaged", bytes(damaged))) in {
+            "pixels",
+            "decoder-failed",
+            "decoder-crashed",
+            "decoder-hung",
+            "size-differs",
+            "too-large",
+        }
 
 
 @pytest.mark.slow
