@@ -133,15 +133,16 @@ def blob_network(*, gain: float = 10.0, bright_at: float = 0.55) -> bytes:
         helper.make_node(
             "AveragePool", ["volume"], ["cells"], kernel_shape=[2] * 3, strides=[2] * 3
         ),
-        _pool("cells", "near", 3),
-        _pool("cells", "far", 9),
+        *_pool("cells", "near", 3),
+        *_pool("cells", "far", 9),
         helper.make_node("Sub", ["near", "far"], ["contrast"]),
-        helper.make_node("Sub", ["contrast", "bright_at"], ["above"]),
+        helper.make_node("Sub", ["far", "lung"], ["excess"]),
+        helper.make_node("Sub", ["contrast", "excess"], ["alone"]),
+        helper.make_node("Sub", ["alone", "bright_at"], ["above"]),
         helper.make_node("Mul", ["above", "gain"], ["heat"]),
         helper.make_node("Conv", ["volume", "parity", "shift"], ["mask"], strides=[2] * 3),
         helper.make_node("Mul", ["cells", "zero"], ["nothing"]),
         helper.make_node("Concat", ["nothing"] * 3, ["offset"], axis=1),
-        helper.make_node("Sub", ["far", "lung"], ["excess"]),
         helper.make_node("Div", ["excess", "range"], ["filled"]),
         helper.make_node("Clip", ["filled", "least", "one"], ["share"]),
         helper.make_node("Log", ["share"], ["log_share"]),
@@ -202,15 +203,20 @@ def _block(
     ]
 
 
-def _pool(source: str, target: str, size: int) -> onnx.NodeProto:
-    return helper.make_node(
-        "AveragePool",
-        [source],
-        [target],
-        kernel_shape=[size] * 3,
-        pads=[size // 2] * 6,
-        count_include_pad=0,
-    )
+def _pool(source: str, target: str, size: int) -> list[onnx.NodeProto]:
+    """Mean over a cube, one axis after the other: a ninth of the work."""
+    names = [source, f"{target}.z", f"{target}.y", target]
+    return [
+        helper.make_node(
+            "AveragePool",
+            [names[axis]],
+            [names[axis + 1]],
+            kernel_shape=[size if axis == k else 1 for k in range(3)],
+            pads=[size // 2 if axis == k else 0 for k in range(3)] * 2,
+            count_include_pad=0,
+        )
+        for axis in range(3)
+    ]
 
 
 def _model(nodes: list[onnx.NodeProto], weights: dict[str, Any]) -> bytes:

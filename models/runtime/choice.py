@@ -62,7 +62,7 @@ def open_runtime(
             f"there is no provider {provider!r}", advice="choose one of " + ", ".join(PROVIDERS)
         )
     onnx = package.file_bytes(package.description.stages[0].file)
-    threads = threads or _usable_processors()
+    threads = threads or usable_processors()
     refused = []
     for name in [wanted] if wanted else _automatic():
         try:
@@ -85,7 +85,8 @@ def _automatic() -> list[str]:
     return [name for name in PROVIDERS if has_cuda_build or name != OnnxRuntimeCuda.provider]
 
 
-def _usable_processors() -> int:
+def usable_processors() -> int:
+    """Return how many processors this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
