@@ -1,1 +1,1 @@
-"""From files to instances, studies and the one series to analyse; pixels are decoded in a child process."""
+"""From files to instances, studies and the one series to analyse, and to its pixels."""

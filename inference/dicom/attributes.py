@@ -1,8 +1,8 @@
-"""Which attributes are read: the whitelist of ``Instance.header``, and the texts that decide the character set.
+"""Which attributes are read: the whitelist of headers, and the texts that decide character sets.
 
-Everything else stays in the file: private elements, sequences, overlays and free text never travel into a
-result. The list holds what SEG and SR need of their source (type 1 and 2 of the patient and study modules,
-the geometry, the equipment) and what choosing and judging a series need.
+Everything else stays in the file: private elements, sequences, overlays and free text never travel
+into a result. The list holds what SEG and SR need of their source (type 1 and 2 of the patient and
+study modules, the geometry, the equipment) and what choosing and judging a series need.
 """
 
 from pydicom.datadict import tag_for_keyword
@@ -19,17 +19,17 @@ HEADER = _tags(
     SpecificCharacterSet ImageType SOPClassUID SOPInstanceUID TimezoneOffsetFromUTC
     StudyDate SeriesDate AcquisitionDate ContentDate AcquisitionDateTime
     StudyTime SeriesTime AcquisitionTime ContentTime
-    AccessionNumber Modality ConversionType Manufacturer InstitutionName ReferringPhysicianName StationName
-    StudyDescription SeriesDescription ManufacturerModelName
-    PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex PatientAge PatientSize PatientWeight
+    AccessionNumber Modality ConversionType Manufacturer InstitutionName ReferringPhysicianName
+    StationName StudyDescription SeriesDescription ManufacturerModelName PatientName PatientID
+    IssuerOfPatientID PatientBirthDate PatientSex PatientAge PatientSize PatientWeight
     ContrastBolusAgent BodyPartExamined SliceThickness KVP SpacingBetweenSlices DeviceSerialNumber
     SoftwareVersions ProtocolName GantryDetectorTilt ConvolutionKernel PatientPosition
     StudyInstanceUID SeriesInstanceUID StudyID SeriesNumber AcquisitionNumber InstanceNumber
     ImagePositionPatient ImageOrientationPatient FrameOfReferenceUID Laterality
-    NumberOfStudyRelatedInstances NumberOfSeriesRelatedInstances PositionReferenceIndicator SliceLocation
-    SamplesPerPixel PhotometricInterpretation NumberOfFrames Rows Columns PixelSpacing
-    BitsAllocated BitsStored HighBit PixelRepresentation PixelPaddingValue
-    RescaleIntercept RescaleSlope RescaleType LossyImageCompression LossyImageCompressionRatio
+    NumberOfStudyRelatedInstances NumberOfSeriesRelatedInstances PositionReferenceIndicator
+    SliceLocation SamplesPerPixel PhotometricInterpretation NumberOfFrames Rows Columns PixelSpacing
+    BitsAllocated BitsStored HighBit PixelRepresentation PixelPaddingValue RescaleIntercept
+    RescaleSlope RescaleType LossyImageCompression LossyImageCompressionRatio
     LossyImageCompressionMethod BurnedInAnnotation DerivationDescription
     """
 )

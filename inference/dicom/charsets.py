@@ -1,22 +1,23 @@
 """Which characters a text's bytes stand for, decided once per study and declared set.
 
-What an instance declares is often wrong: GBK bytes tagged ISO_IR 100 decode without a warning to accented
-nonsense, and "decodes as GB18030" turns Müller into Chinese. So all
-person names of a study that declare the same set vote together, and the first of these steps holds:
+What an instance declares is often wrong: GBK bytes tagged ISO_IR 100 decode without a warning to
+accented nonsense, and "decodes as GB18030" turns Müller into Chinese. So all person names of a
+study that declare the same set vote together, and the first of these steps holds:
 
-==== =============================================================================== ====================
-step when                                                                            text is
-==== =============================================================================== ====================
-0    the value holds an escape byte (looked at value by value)                       ISO 2022 as declared
-1    names are clean as UTF-8; or ISO_IR 192 is declared and they are valid UTF-8    UTF-8
-2    another set than ISO_IR 100, ISO_IR 6 or none is declared and decodes strictly  as declared
-3    names are clean as GB18030                                                      GB18030
-4    otherwise                                                                       by value
-==== =============================================================================== ====================
+==== ============================================================================== ==============
+step when                                                                           text is
+==== ============================================================================== ==============
+0    the value holds an escape byte (looked at value by value)                      ISO 2022
+1    names are clean as UTF-8; or ISO_IR 192 is declared and they are valid UTF-8   UTF-8
+2    another set than ISO_IR 100, ISO_IR 6, none is declared and decodes strictly   as declared
+3    names are clean as GB18030                                                     GB18030
+4    otherwise                                                                      by value
+==== ============================================================================== ==============
 
-*Clean* names decode strictly, and every word that is not ASCII is made of Chinese characters only. If no
-name has a byte above 7F the other texts decide, by a laxer sense of *clean* (``docs/dicom.md``).
-Sources: PS3.3 C.12.1.1.2, PS3.5 6.1.2; the rule and its steps are this project's, with measured error rates.
+*Clean* names decode strictly, and every word that is not ASCII is made of Chinese characters only.
+If no name has a byte above 7F the other texts decide, by a laxer sense of *clean*
+(``docs/dicom.md``). Sources: PS3.3 C.12.1.1.2, PS3.5 6.1.2; the rule and its steps are this
+project's, with measured error rates.
 """
 
 import re
@@ -28,7 +29,8 @@ BY_VALUE = "by-value"
 
 _ESCAPE = b"\x1b"
 
-# PS3.3 tables C.12-2 to C.12-5, the number of the ISO registration -> codec of Python. GB18030 holds GBK and GB 2312.
+# PS3.3 tables C.12-2 to C.12-5, the number of the ISO registration -> codec of Python. GB18030
+# holds GBK and GB 2312.
 _REGISTERED = {
     "6": "ascii",
     "13": "shift_jis",
@@ -115,7 +117,8 @@ def decide(names: Iterable[bytes], texts: Iterable[bytes], declared: tuple[str, 
 
     Returns
     -------
-    The codec for :func:`decode`. Values without a byte above 7F, or with an escape byte, do not vote.
+    The codec for :func:`decode`. Values without a byte above 7F, or with an escape byte, do not
+    vote.
     """
     codec = _declared_codec(declared)
     believed = codec not in ("", "ascii", "latin-1")
@@ -142,7 +145,8 @@ def decode(raw: bytes, declared: tuple[str, ...], codec: str) -> str:
     Parameters
     ----------
     raw
-        The whole value: split it at the backslash only afterwards (the second byte of a character may be 5C).
+        The whole value: split it at the backslash only afterwards (the second byte of a character
+        may be 5C).
     declared
         What the value's own instance declares.
     codec
@@ -170,7 +174,7 @@ def decode(raw: bytes, declared: tuple[str, ...], codec: str) -> str:
 
 
 def _declared_codec(declared: tuple[str, ...]) -> str:
-    """Return the codec of a value without escapes: the first declared set that is not ASCII alone."""
+    """Return the codec of a value without escapes: the first declared one but ASCII."""
     found = ""
     for name in declared:
         plain = re.sub(r"[\s_-]", "", name.upper())
@@ -206,9 +210,10 @@ def _are_clean_names(votes: list[bytes], codec: str) -> bool:
 
 
 def _are_clean_texts(votes: list[bytes], codec: str) -> bool:
-    """Whether all that is not ASCII is Chinese; in GB18030 also even runs of high bytes, one of two characters.
+    """Whether all that is not ASCII is Chinese.
 
-    Words of descriptions mix (CT, kernel names), so accents in Latin-1 are told by their odd, short runs.
+    Words of descriptions mix (CT, kernel names), so in GB18030 runs of high bytes must be even and
+    one of them two characters long: accents in Latin-1 are told by their odd, short runs.
     """
     if not all(_CHINESE_TEXT.fullmatch(value.decode(codec)) for value in votes):
         return False
@@ -234,7 +239,8 @@ def _iso_2022(value: bytes, declared: tuple[str, ...]) -> str | None:
                 return None
             text += decoded
             continue
-        # Delimiters bring the initial set back; within one of two bytes they are halves of characters.
+        # Delimiters bring the initial set back; within one of two bytes they are halves of
+        # characters.
         for run in _RESETS.split(part):
             decoded = _strict(run, codec)
             if decoded is None:

@@ -1,8 +1,9 @@
-"""Which study and which series to analyse, decided on header values alone and explained in a sentence.
+"""Which study and which series to analyse, and why.
 
-Series are compared by the criteria of :data:`CRITERIA`, from the first to the last: the first that tells two
-series apart decides, and its sentence says why the other lost. The order is total (the last criterion is
-the Series Instance UID), so it does not depend on the order of files.
+Only header values count. Series are compared by the criteria of :data:`CRITERIA`, from the first to
+the last: the first that tells two series apart decides, and its sentence says why the other lost.
+The order is total (the last criterion is the Series Instance UID), so it does not depend on the
+order of files.
 """
 
 import re
@@ -28,7 +29,8 @@ WHOLE_COVERAGE_SHARE = 0.9
 # Steps that differ by less are the same thickness to a reader.
 SPACING_DECIMALS = 2
 
-# Words in Image Type (0008,0008) of images that were computed from other slices: projections, averages, reformats.
+# Words in Image Type (0008,0008) of images that were computed from other slices: projections,
+# averages, reformats.
 _COMPUTED = frozenset(
     {
         "MIP",
@@ -73,7 +75,7 @@ class NotChosen:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
-    """The series to analyse (None: nothing here is CT), why it won, and the others from best to worst."""
+    """The series to analyse (None: nothing is CT), why it won, and the others, best first."""
 
     series: Series | None
     why: str
@@ -113,7 +115,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """One step of the comparison: smaller keys win; ``why_not`` says it of a loser, given the winner."""
+    """One step of the comparison: smaller keys win; ``why_not`` speaks of loser and winner."""
 
     key: Callable[[Facts], Any]
     why_not: Callable[[Facts, Facts], str]
@@ -178,8 +180,9 @@ CRITERIA: tuple[Criterion, ...] = (
 def choose_study(upload: Upload, study_uid: str | None) -> Study:
     """Return the study to analyse.
 
-    An instance without a Study Instance UID is a study of its own that nobody can name. Only when no study
-    with a UID has a CT image are all of these returned as one, so that a verdict speaks of what was sent.
+    An instance without a Study Instance UID is a study of its own that nobody can name. Only when
+    no study with a UID has a CT image are all of these returned as one, so that a verdict speaks of
+    what was sent.
 
     Raises
     ------
@@ -220,9 +223,13 @@ def _gathered(studies: Sequence[Study]) -> Study:
     return Study(studies[0].uid, (*gathered, *(one for one in series if one.uid)), codecs)
 
 
+def _instances(study: Study) -> int:
+    return sum(len(series.instances) for series in study.series)
+
+
 def _listed(studies: Sequence[Study]) -> str:
     lines = [
-        f"{study.uid} ({len(study.series)} series, {sum(len(s.instances) for s in study.series)} instances)"
+        f"{study.uid} ({len(study.series)} series, {_instances(study)} instances)"
         for study in studies
     ]
     return "choose one with --study: " + "; ".join(lines)
@@ -231,8 +238,9 @@ def _listed(studies: Sequence[Study]) -> str:
 def rank_series(study: Study, contract: InputContract) -> Choice:
     """Choose the chest CT series that is fittest for the model.
 
-    Series without a CT image (dose reports, secondary captures, other modalities, results) are never chosen.
-    A series that cannot be scored is still chosen when there is no better one: the gate says why not.
+    Series without a CT image (dose reports, secondary captures, other modalities, results) are
+    never chosen. A series that cannot be scored is still chosen when there is no better one: the
+    gate says why not.
     """
     candidates, others = [], []
     for series in study.series:
@@ -331,7 +339,7 @@ def _is_placed(frame: Frame) -> bool:
 def _positions(
     frames: Sequence[Frame],
 ) -> tuple[np.ndarray[Any, np.dtype[np.float64]], bool, float]:
-    """Return distinct positions along the commonest orientation, whether it is axial, and the pixel size."""
+    """Return distinct positions along the commonest orientation, is it axial, pixel size."""
     if not frames:
         return np.empty(0), False, float("inf")
     orientation = Counter(frame.orientation for frame in frames).most_common(1)[0][0]

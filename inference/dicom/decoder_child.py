@@ -1,6 +1,7 @@
 """The decoder child: a process that may crash, hang or eat memory, so that ours does not.
 
-It limits itself before it imports a decoder, takes one frame at a time, and ends when its parent does.
+It limits itself before it imports a decoder, takes one frame at a time, and ends when its parent
+does.
 """
 
 import os

@@ -1,7 +1,7 @@
 """The parent's side of the decoder children: start, ask, kill, keep warm, replace.
 
-A child's imports cost half a second and more, so children are kept and used again. A child that crashed,
-hung, grew or has done its share of work is closed; the next need starts a new one.
+A child's imports cost half a second and more, so children are kept and used again. A child that
+crashed, hung, grew or has done its share of work is closed; the next need starts a new one.
 """
 
 import atexit
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from inference.dicom.wire import Hung, Task, receive_answer, receive_into, send
 
-# Wall time of one frame, first imports included; far above what an honest frame takes on a busy machine.
+# Wall time of one frame, first imports included; far above what an honest frame takes on a busy
+# machine.
 FRAME_WALL_S = 60.0
 # A child is replaced after this much work or growth: leaks of native decoders were not measured.
 RECYCLE_FRAMES = 50_000
@@ -32,7 +33,8 @@ _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import socket;"
     "from inference.dicom.decoder_child import serve; serve(socket.socket(fileno=int(sys.argv[2])))"
 )
-# Nothing else of our environment reaches a process that reads hostile bytes: no passwords, no tokens.
+# Nothing else of our environment reaches a process that reads hostile bytes: no passwords, no
+# tokens.
 _ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR", "HOME", "VIRTUAL_ENV")
 # One frame is decoded by one thread: the number of cores must not change a byte.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
@@ -70,7 +72,8 @@ class DecoderProcess:
 
         Returns
         -------
-        Empty, or the reason why not; after ``decoder-crashed`` and ``decoder-hung`` the child is gone.
+        Empty, or the reason why not; after ``decoder-crashed`` and ``decoder-hung`` the child is
+        gone.
         """
         deadline = time.monotonic() + FRAME_WALL_S
         try:

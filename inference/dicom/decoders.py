@@ -1,16 +1,18 @@
-"""One named decoder for each transfer syntax; runs only in a decoder child, for native decoders crash.
+"""One named decoder for each transfer syntax.
 
-=================================  ===========================  =============================================
-transfer syntax                    decoder                      why this one
-=================================  ===========================  =============================================
-Big Endian                         none: the words are swapped
-JPEG Baseline (8 bit)              pillow
-JPEG Extended (12 bit), .53, .55   SimpleITK                    the only one here that decodes them
-JPEG Lossless (.57, .70)           GDCM                         mutants may crash it: hence the child
-JPEG-LS                            pyjpegls                     fastest, and refuses most damaged frames
-JPEG 2000                          pylibjpeg-openjpeg
-RLE                                pylibjpeg-rle                six times as fast as pydicom's own
-=================================  ===========================  =============================================
+It runs only in a decoder child, for native decoders crash:
+
+============================  ====================  ==========================================
+transfer syntax               decoder               why this one
+============================  ====================  ==========================================
+Big Endian                    none: bytes swapped
+JPEG Baseline (8 bit)         pillow
+JPEG Extended, .53, .55       SimpleITK             the only one here that decodes them
+JPEG Lossless (.57, .70)      GDCM                  mutants may crash it: hence the child
+JPEG-LS                       pyjpegls              fastest, and refuses most damaged frames
+JPEG 2000                     pylibjpeg-openjpeg
+RLE                           pylibjpeg-rle         six times as fast as pydicom's own
+============================  ====================  ==========================================
 
 pydicom would choose by what happens to be installed, so the plugin is always named.
 """
@@ -40,7 +42,7 @@ class DecodeRefused(Exception):  # noqa: N818  (as HeaderRefused)
 def _with_pydicom(
     plugin: str, frame: bytes, syntax: str, form: StoredFormat
 ) -> NDArray[np.integer]:
-    """Decode one frame by the named plugin; pydicom mends sign and precision that differ in the codestream."""
+    """Decode one frame by the named plugin; pydicom mends the codestream's own sign, precision."""
     from pydicom.encaps import encapsulate
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
@@ -122,7 +124,8 @@ def decode_frame(frame: bytes, syntax: str, form: StoredFormat) -> NDArray[np.in
     Raises
     ------
     DecodeRefused
-        ``transfer-syntax-unsupported``, ``size-differs``. A decoder may raise anything else, or end the process.
+        ``transfer-syntax-unsupported``, ``size-differs``. A decoder may raise anything else, or end
+        the process.
     """
     decoder = DECODERS.get(syntax)
     if decoder is None:

@@ -1,8 +1,9 @@
 """Pixels of many frames to HU, in the order asked for.
 
-Native little endian pixels are plain bytes: reading them runs no decoder that could crash, so they are read
-here, straight from their place in the file. Everything else is decoded in child processes
-(``decoder_process``), one for each worker, and arrives in the same array: there is one copy of the volume.
+Native little endian pixels are plain bytes: reading them runs no decoder that could crash, so they
+are read here, straight from their place in the file. Everything else is decoded in child processes
+(``decoder_process``), one for each worker, and arrives in the same array: there is one copy of the
+volume.
 """
 
 import itertools
@@ -58,21 +59,22 @@ def read_pixels(
     Parameters
     ----------
     frames
-        At least one; all of the same rows and columns. Where slope or intercept is absent the stored value
-        stands: the gate refuses such series.
+        At least one; all of the same rows and columns. Where slope or intercept is absent the
+        stored value stands: the gate refuses such series.
     workers
         Threads, each with a child of its own where one is needed; the result does not depend on it.
 
     Returns
     -------
-    (n, rows, columns) int16: stored value x slope + intercept, rounded and saturated, padding untouched;
-    frame k of the result is frame k of the input. The caller's to change.
+    (n, rows, columns) int16: stored value x slope + intercept, rounded and saturated, padding
+    untouched; frame k of the result is frame k of the input. The caller's to change.
 
     Raises
     ------
     PixelsUndecodable
-        ``not-monochrome``, ``bits-unsupported``, ``size-missing``, ``too-large``, ``pixels-missing``, ``pixels-short``,
-        ``transfer-syntax-unsupported``, ``size-differs``, ``decoder-failed``, ``decoder-crashed``, ``decoder-hung``
+        ``not-monochrome``, ``bits-unsupported``, ``size-missing``, ``too-large``,
+        ``pixels-missing``, ``pixels-short``, ``transfer-syntax-unsupported``, ``size-differs``,
+        ``decoder-failed``, ``decoder-crashed``, ``decoder-hung``
     """
     planes = list(frames)
     first = planes[0][0]
@@ -109,7 +111,8 @@ def _unfit(instance: Instance) -> str:
         or not 0 < instance.bits_stored <= instance.bits_allocated
     ):
         return "bits-unsupported"
-    # The stored bits start at bit 0 in everything written since 2000; pixels elsewhere would be shifted.
+    # The stored bits start at bit 0 in everything written since 2000; pixels elsewhere would be
+    # shifted.
     if instance.high_bit is not None and instance.high_bit != instance.bits_stored - 1:
         return "bits-unsupported"
     return ""
@@ -126,8 +129,8 @@ def _read_all(
 ) -> dict[int, str]:
     """Fill ``hu`` and return index -> reason of what failed.
 
-    Indices are handed out in ascending order and none after the first failure, so everything before the
-    smallest failed index was tried, and the answer does not depend on the number of workers.
+    Indices are handed out in ascending order and none after the first failure, so everything before
+    the smallest failed index was tried, and the answer does not depend on the number of workers.
     """
     indices = itertools.count()
     lock, stop = threading.Lock(), threading.Event()
@@ -172,7 +175,7 @@ Decode = Callable[[Task, NDArray[np.int16]], str]
 
 
 def _lazy_child(stack: ExitStack) -> Decode:
-    """Return a function that decodes in a child which is taken when first needed and given back in the end."""
+    """Return a function that decodes in a child, taken when needed and given back in the end."""
     taken: list[decoder_process.DecoderProcess] = []
 
     def decode(task: Task, out: NDArray[np.int16]) -> str:

@@ -1,7 +1,7 @@
 """Every file of an input: folders without following links out of them, zips unpacked within bounds.
 
-A zip's members are written under numbers, so no name in it can lead anywhere; what counts is what comes
-out, never what the zip promises.
+A zip's members are written under numbers, so no name in it can lead anywhere; what counts is what
+comes out, never what the zip promises.
 """
 
 import os
@@ -29,7 +29,8 @@ class ZipLimits:
     Attributes
     ----------
     ratio
-        Unpacked bytes for each packed byte, beyond the first ``free_bytes``. DEFLATE reaches 1,032; CT about 3.
+        Unpacked bytes for each packed byte, beyond the first ``free_bytes``. DEFLATE reaches 1,032;
+        CT about 3.
     """
 
     members: int = 100_000
@@ -41,7 +42,7 @@ class ZipLimits:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file to read, and what to call it when it cannot be: a zip's member is named below the zip."""
+    """A file to read, and its name for people: a zip's member is named below the zip."""
 
     path: Path
     label: Path
@@ -113,7 +114,7 @@ def _files_of(given: Path) -> Iterator[Path | Unread]:
 
 
 def _is_link_to_file_within(link: Path, root: Path) -> bool:
-    """Whether a link ends at a regular file of the same folder tree; links to folders are never followed."""
+    """Whether a link ends at a file of the same tree; links to folders are never followed."""
     if not link.is_symlink():
         return False
     try:
@@ -185,7 +186,7 @@ def _unpack_member(
 
 
 def _directory_bytes(path: Path) -> int:
-    """Return the size of the central directory, which is read into memory as a whole (APPNOTE 4.3.14, 4.3.16)."""
+    """Return the size of the central directory, read as a whole (APPNOTE 4.3.14, 4.3.16)."""
     with path.open("rb") as stream:
         size = stream.seek(0, os.SEEK_END)
         stream.seek(max(0, size - _END_RECORD_BYTES))

@@ -1,7 +1,7 @@
 """From a walked header to an :class:`Instance`: bytes become numbers, and nothing is made up.
 
-Texts are compared and sorted here only where the standard allows ASCII alone (code strings, UIDs); names and
-descriptions keep the sender's bytes.
+Texts are compared and sorted here only where the standard allows ASCII alone (code strings, UIDs);
+names and descriptions keep the sender's bytes.
 """
 
 import math
@@ -27,7 +27,8 @@ from inference.dicom.walker import (
     HeaderRefused,
 )
 
-# Transfer syntaxes that may have lost something (PS3.5 A.4); LossyImageCompression (0028,2110) is the other witness.
+# Transfer syntaxes that may have lost something (PS3.5 A.4); LossyImageCompression (0028,2110) is
+# the other witness.
 LOSSY_SYNTAXES = frozenset(
     {
         "1.2.840.10008.1.2.4.50",  # JPEG Baseline
@@ -131,8 +132,8 @@ class _Fields:
 
     def uid(self, tag: int) -> str:
         uid = self.text(tag)
-        # A result may not repeat what is no UID, so it counts as missing and the gate says so. Leading
-        # zeros in a component are met in the field and harmless.
+        # A result may not repeat what is no UID, so it counts as missing and the gate says so.
+        # Leading zeros in a component are met in the field and harmless.
         return uid if _UID.fullmatch(uid) else ""
 
     def short(self, tag: int, *, signed: bool = False) -> int | None:
@@ -155,7 +156,7 @@ class _Fields:
 
 
 def decimals(raw: bytes) -> tuple[float, ...] | None:
-    """Return the finite numbers of a decimal string (DS), or None: ``nan``, ``1_000`` and 10 million values are none."""
+    """Return the finite numbers of a decimal string (DS), or None: ``nan``, ``1_0`` are none."""
     if not raw or len(raw) > 1024:
         return None
     values = []
@@ -168,7 +169,7 @@ def decimals(raw: bytes) -> tuple[float, ...] | None:
 
 
 def _header(header: Header) -> Dataset:
-    """Return the whitelisted elements as pydicom's raw elements: converted when asked for, from the same bytes."""
+    """Return the whitelisted elements, raw: pydicom converts each when it is asked for."""
     elements: dict[BaseTag, DataElement | RawDataElement] = {
         BaseTag(tag): RawDataElement(
             BaseTag(tag),
@@ -186,7 +187,7 @@ def _header(header: Header) -> Dataset:
 
 
 def _age_years(fields: _Fields) -> float | None:
-    """Return Patient's Age, else the time from birth to study; de-identified dates are shifted together."""
+    """Return Patient's Age, else birth to study; de-identified dates are shifted together."""
     match = _AGE.fullmatch(fields.code(0x00101010))
     if match:
         return int(match[1]) / _AGE_UNITS_PER_YEAR[match[2]]
@@ -206,7 +207,7 @@ def _day(text: str) -> date | None:
 
 
 def _frames(fields: _Fields, *, is_ct: bool) -> tuple[Frame, ...]:
-    """Return the frames; of anything but CT only a single one is described, for nobody asks for others."""
+    """Return the frames; of anything but CT only a single one, for nobody asks for others."""
     elements = fields.header.elements
     count = fields.whole(0x00280008) or 1
     if is_ct and PER_FRAME_GROUPS in elements:

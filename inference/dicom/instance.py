@@ -1,7 +1,8 @@
 """What the headers of an upload say, as values: frame, instance, series, study.
 
 Nothing here is believed yet: positions may be absent, sizes may differ. The gate judges.
-An empty or absent text is ``""``, an absent number is None; empty UIDs are never equal to each other.
+An empty or absent text is ``""``, an absent number is None; empty UIDs are never equal to each
+other.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ Vector = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One image plane. A single-frame instance has one; multi-frame values come from its functional groups.
+    """One image plane; those of a multi-frame instance are read from its functional groups.
 
     Attributes
     ----------
@@ -52,8 +53,8 @@ class Instance:
         Where the value of Pixel Data (7FE0,0010) lies in the file, for native little endian pixels
         without compression; None where a decoder is needed or there are no pixels.
     header
-        The whitelisted attributes (``results.headers``) undecoded, without pixels, private elements and
-        sequences; texts still in the sender's bytes (see ``charsets``).
+        The whitelisted attributes (``results.headers``) undecoded, without pixels, private elements
+        and sequences; texts still in the sender's bytes (see ``charsets``).
     """
 
     path: Path
@@ -92,7 +93,7 @@ class Instance:
 
     @property
     def is_ct_image(self) -> bool:
-        """Whether its SOP class is CT, Enhanced CT or Legacy Converted Enhanced CT Image Storage."""
+        """Whether its SOP class is CT, Enhanced CT or Legacy Converted Enhanced CT Image."""
         return self.sop_class_uid in CT_CLASSES
 
     @property
@@ -117,7 +118,7 @@ CT_CLASSES = frozenset(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Series:
-    """The instances that carry one Series Instance UID, sorted by SOP Instance UID, then by path."""
+    """The instances of one Series Instance UID, sorted by SOP Instance UID, then by path."""
 
     uid: str
     instances: tuple[Instance, ...]
@@ -136,7 +137,7 @@ class Study:
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A file that is no usable instance, and why (a stable word such as ``not-dicom``, ``truncated``)."""
+    """A file that is no usable instance, and why (a stable word such as ``truncated``)."""
 
     path: Path
     reason: str

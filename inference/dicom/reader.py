@@ -1,7 +1,7 @@
 """From what a user hands in to studies, series and instances: ``open_upload``.
 
-Every file gets exactly one of three fates: it is an instance, it is the same bytes as an instance that is
-there already, or it stands in ``Upload.unread`` with a reason.
+Every file gets exactly one of three fates: it is an instance, it is the same bytes as an instance
+that is there already, or it stands in ``Upload.unread`` with a reason.
 """
 
 import filecmp
@@ -30,8 +30,9 @@ _DICOMDIR = "1.2.840.10008.1.3.10"
 _CHARSET = 0x00080005
 _SERIES_DESCRIPTION = 0x0008103E
 
-# What a deflated data set may grow to. DEFLATE reaches 1,032:1, so a ceiling on the size alone lets a
-# small file cost seconds; CT reaches about 3:1, empty segmentation frames some hundreds in small files.
+# What a deflated data set may grow to. DEFLATE reaches 1,032:1, so a ceiling on the size alone lets
+# a small file cost seconds; CT reaches about 3:1, empty segmentation frames some hundreds in small
+# files.
 INFLATED_BYTES = 512 * 1024**2
 INFLATED_RATIO = 200
 INFLATED_FREE_BYTES = 16 * 1024**2
@@ -57,7 +58,8 @@ def open_upload(
 
     Yields
     ------
-    The upload. Its files of a zip, and inflated ones, live in a temporary folder until the context ends.
+    The upload. Its files of a zip, and inflated ones, live in a temporary folder until the context
+    ends.
 
     Raises
     ------
@@ -88,7 +90,7 @@ def open_upload(
         if not records:
             raise NothingReadable(
                 f"no readable DICOM instance among {len(unread)} files",
-                advice="give the folder, zip or files of one CT study as they left the scanner or PACS",
+                advice="give the folder, zip or files of one CT study as it left the scanner",
             )
         yield Upload(studies=_studies(records), unread=tuple(unread))
 
@@ -129,7 +131,7 @@ def _read(source: Source, inflate_to: Path, limits: Limits) -> _Record | Unread:
 
 
 def _is_known(instance: Instance, seen: dict[str, list[Path]]) -> bool:
-    """Whether the same bytes were read before; another file of the same UID is kept, for the gate to judge."""
+    """Whether the same bytes were read before; other bytes of one UID are for the gate."""
     if not instance.sop_instance_uid:
         return False
     others = seen[instance.sop_instance_uid]
@@ -140,7 +142,7 @@ def _is_known(instance: Instance, seen: dict[str, list[Path]]) -> bool:
 
 
 def _walk_file(path: Path, inflate_to: Path, limits: Limits) -> tuple[Path, Header]:
-    """Return the header, and the file in which its offsets hold: the given one, or the inflated data set."""
+    """Return the header, and the file in which its offsets hold: this, or its inflated form."""
     with path.open("rb", buffering=0) as stream:
         size = os.fstat(stream.fileno()).st_size
         if size == 0:
@@ -158,7 +160,7 @@ def _walk_file(path: Path, inflate_to: Path, limits: Limits) -> tuple[Path, Head
 
 
 def _inflate(stream: BinaryIO, packed_size: int, target: Path) -> int:
-    """Write the inflated data set and return its size; never more than the ceiling comes into being."""
+    """Write the inflated data set and return its size; it never grows beyond the ceiling."""
     ceiling = min(INFLATED_BYTES, INFLATED_FREE_BYTES + INFLATED_RATIO * packed_size)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     written = 0
@@ -179,7 +181,7 @@ def _inflate(stream: BinaryIO, packed_size: int, target: Path) -> int:
 
 
 def _studies(records: list[_Record]) -> tuple[Study, ...]:
-    """Return studies sorted by UID; an instance whose UID is empty is a study, or a series, of its own."""
+    """Return studies sorted by UID; an instance without one is a study of its own."""
     studies = []
     for study_uid, members in _grouped(records, lambda record: record.instance.study_uid):
         codecs = _codecs(members)
@@ -216,7 +218,7 @@ def _codecs(records: list[_Record]) -> dict[tuple[str, ...], str]:
 def _grouped(
     records: list[_Record], uid_of: Callable[[_Record], str]
 ) -> list[tuple[str, list[_Record]]]:
-    """Return groups of one UID in the order of UIDs, each sorted; empty UIDs are never equal to each other."""
+    """Return groups of one UID, sorted; empty UIDs are never equal to each other."""
     by_uid: dict[str, list[_Record]] = defaultdict(list)
     alone: list[tuple[str, list[_Record]]] = []
     for record in sorted(records, key=lambda record: record.order):

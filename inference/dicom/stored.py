@@ -29,9 +29,10 @@ class StoredFormat:
 def words_of(
     data: bytes | bytearray | NDArray[np.uint8], form: StoredFormat, *, big: bool = False
 ) -> NDArray[np.integer]:
-    """Return (rows, columns) stored values of native bytes; the bits above the stored ones do not count.
+    """Return (rows, columns) stored values of native bytes.
 
-    Older writers keep overlays there, or leave the sign unextended.
+    The bits above the stored ones do not count: older writers keep overlays there, or leave the
+    sign unextended.
 
     Parameters
     ----------

@@ -2,13 +2,14 @@
 
 ::
 
-    file ──> meta header ──> data set: tag, VR, length | value | tag, VR, length | value | ... ──> pixels
-             (group 0002)              skipped by length; wanted values are copied           place only
+    file ──> meta header ──> tag, VR, length | value | tag, VR, length | value | ... ──> pixels
+             (group 0002)    values are skipped by length, wanted ones copied            place only
 
-pydicom's reader has no limits on elements, items, depth or sizes: 21 MB of empty elements cost it 52 s,
-nesting of 500 levels ends in a RecursionError, and a file that ends early is read as a shorter one without
-a word. This walk takes 0.2 ms for an ordinary instance, needs neither recursion nor pydicom, and ends at
-the first broken promise with a stable word (:class:`HeaderRefused`). Source: PS3.5 section 7, PS3.10 section 7.
+pydicom's reader has no limits on elements, items, depth or sizes: 21 MB of empty elements cost it
+52 s, nesting of 500 levels ends in a RecursionError, and a file that ends early is read as a
+shorter one without a word. This walk takes 0.2 ms for an ordinary instance, needs neither recursion
+nor pydicom, and ends at the first broken promise with a stable word (:class:`HeaderRefused`).
+Source: PS3.5 section 7, PS3.10 section 7.
 """
 
 import struct
@@ -125,7 +126,8 @@ class Header:
     transfer_syntax_uid
         Empty where the file has no meta header and the pixels are encapsulated: nobody said how.
     media_class_uid
-        Media Storage SOP Class UID (0002,0002), by which a DICOMDIR is known; empty without a meta header.
+        Media Storage SOP Class UID (0002,0002), by which a DICOMDIR is known; empty without a meta
+        header.
     """
 
     transfer_syntax_uid: str
@@ -191,8 +193,9 @@ def walk(
     wanted
         Top-level tags whose values are to be returned.
     syntax
-        Transfer syntax of a data set that stands alone (an inflated one); empty: a file with meta header,
-        or without, when SOP class and instance are found in implicit or explicit little endian at byte 0.
+        Transfer syntax of a data set that stands alone (an inflated one); empty: a file with meta
+        header, or without, when SOP class and instance are found in implicit or explicit little
+        endian at byte 0.
 
     Returns
     -------
@@ -201,9 +204,10 @@ def walk(
     Raises
     ------
     HeaderRefused
-        ``not-dicom``, ``truncated``, ``transfer-syntax-missing``, ``no-elements``, ``header-too-long``,
-        ``too-many-elements``, ``too-many-items``, ``too-many-frames``, ``nested-too-deep``, ``value-too-long``,
-        ``too-slow``, ``length-inconsistent``, ``vr-unknown``, ``sequence-broken``, ``element-repeated``
+        ``not-dicom``, ``truncated``, ``transfer-syntax-missing``, ``no-elements``,
+        ``header-too-long``, ``too-many-elements``, ``too-many-items``, ``too-many-frames``,
+        ``nested-too-deep``, ``value-too-long``, ``too-slow``, ``length-inconsistent``,
+        ``vr-unknown``, ``sequence-broken``, ``element-repeated``
     """
     window = _Window(stream, size, limits.header_bytes)
     budget = _Budget(limits, clock() + limits.wall_s, clock)
@@ -368,7 +372,7 @@ class _Walk:
         return True
 
     def _beyond(self) -> HeaderRefused:
-        """Say what it means that something ends behind its level: the file is cut, or a length lies."""
+        """Say why something ends behind its level: the file is cut, or a length lies."""
         is_cut = self.level.end == self.window.size
         return HeaderRefused("truncated" if is_cut else "length-inconsistent")
 
@@ -476,7 +480,7 @@ def _elements_limit(number_of_frames: bytes, limits: Limits) -> int:
 
 
 def _pixels(window: _Window, start: int, length: int, little: bool, limits: Limits) -> Pixels:
-    """Return where the pixels lie; each fragment must lie in the file and a delimiter must end them."""
+    """Return where the pixels lie, all within the file, fragments ended by a delimiter."""
     if length != _UNDEFINED:
         if start + length > window.size:
             raise HeaderRefused("truncated")

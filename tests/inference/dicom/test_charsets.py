@@ -35,7 +35,7 @@ CHINESE_SETS = [("GB18030",), ("GBK",), ("", "ISO 2022 IR 58")]
 
 
 def texts(path_name: str) -> tuple[str, str]:
-    """Return name and study description of the only instance of a file, as the index would show them."""
+    """Return name and study description of the only instance of a file, as an index shows them."""
     with open_upload([CHARSETS / path_name]) as upload:
         study = upload.studies[0]
         header = study.series[0].instances[0].header

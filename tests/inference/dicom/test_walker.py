@@ -205,7 +205,8 @@ def test_every_cut_within_an_element_is_noticed_and_no_cut_leaves_pixels(syntax:
     outcomes = Counter(outcome(whole[:end]) for end in range(132, len(whole)))
     walks_to_the_end = outcomes.pop("no pixels")
     assert outcomes.keys() == {"truncated", "no-elements", "transfer-syntax-missing"}
-    # A cut between two elements is a shorter file, and all that can be seen is that it has no pixels.
+    # A cut between two elements is a shorter file, and all that can be seen is that it has no
+    # pixels.
     assert walks_to_the_end == 30
 
 
