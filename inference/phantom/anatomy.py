@@ -127,7 +127,8 @@ def make_anatomy(frame: Frame, random: np.random.Generator) -> Anatomy:
     centre = _smooth_min(heart, tubes, 4 * scale) - 3 * scale
     lungs = [_lung(frame, random, side, wall, centre) + bent for side in (-1, 1)]
     column = np.asarray(np.abs(frame.x) - 34 * scale, np.float32)
-    fat = _smooth_max(_smooth_max(column, cage + 6 * scale, 5), frame.bottom_mm - frame.z, 5)
+    above = np.asarray(frame.bottom_mm + 0.2 * frame.height_mm - frame.z, np.float32)
+    fat = _smooth_max(_smooth_max(column, cage + 6 * scale, 12 * scale), above, 12 * scale)
     bone = np.minimum(
         np.minimum(_ribs(frame, cage, random), spine), _sternum_and_scapulae(frame, cage)
     )
@@ -280,7 +281,8 @@ def _lung(
     middle = 17 * s - 12 * s * np.clip((-frame.y - 25 * s) / (40 * s), 0, 1)
     edge = middle + 14 * s * np.exp(-(((frame.y - 60 * s) / (26 * s)) ** 2)) - x
     dome_mm = tall * random.uniform(0.2, 0.25) * (1.08 if side < 0 else 0.95)
-    hill = 1 - ((x - 66 * s) / (72 * s)) ** 2 - ((frame.y + 12 * s) / (82 * s)) ** 2
+    # Highest in front of the middle, so that the deepest recess is at the back.
+    hill = 1 - ((x - 62 * s) / (76 * s)) ** 2 - ((frame.y + 30 * s) / (98 * s)) ** 2
     floor = frame.bottom_mm + dome_mm * np.maximum(hill, 0)
     roof_mm = 0.55 * tall
     fall = ((x - 44 * s) / (88 * s)) ** 2 + ((frame.y - 12 * s) / (92 * s)) ** 2

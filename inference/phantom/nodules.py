@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from firstread.errors import UsageError
-from inference.mask import SourceMask
 from inference.lungs import Laterality
+from inference.mask import SourceMask
 from inference.phantom.anatomy import KERNEL_SIGMA_MM, Anatomy
 from inference.phantom.sampling import at_points, points_inside
 from inference.phantom.spec import Density, NoduleSpec, PhantomNodule
@@ -22,7 +22,7 @@ WALL_GAP_MM, VESSEL_GAP_MM, NEIGHBOUR_GAP_MM = 3.0, 2.5, 8.0
 # Vessels up to this radius are left out near a sphere; thicker ones are avoided while that works.
 MOVABLE_RADIUS_MM = (1.2, 2.0, 3.5, np.inf)
 TRIES = 600
-SUPERSAMPLING = 4
+SUPERSAMPLED_MM = 0.15  # in plane, before a pixel averages
 CORE_SHARE = 0.55  # diameter of a part-solid nodule's core against the whole
 SOLID_HU, GROUND_GLASS_HU = 35.0, -600.0
 
@@ -172,26 +172,22 @@ def blurred_sphere(
     reach = np.array([radius_mm, *[radius_mm + 4 * KERNEL_SIGMA_MM] * 2]) / spacing_mm + 0.5
     low = np.floor(centre_index - reach).astype(int)
     count = np.ceil(centre_index + reach).astype(int) - low + 1
+    parts = [int(np.ceil(mm / SUPERSAMPLED_MM)) for mm in spacing_mm]
     fine = [
-        (
-            low[a]
-            - centre_index[a]
-            + (np.arange(count[a] * SUPERSAMPLING) + 0.5) / SUPERSAMPLING
-            - 0.5
-        )
+        ((np.arange(count[a] * parts[a]) + 0.5) / parts[a] - 0.5 + low[a] - centre_index[a])
         * spacing_mm[a]
         for a in (1, 2)
     ]
     off_axis2 = fine[0][:, None] ** 2 + fine[1][None, :] ** 2
     chord_mm = np.sqrt(np.maximum(radius_mm**2 - off_axis2, 0))
-    sigma = [KERNEL_SIGMA_MM * SUPERSAMPLING / spacing_mm[a] for a in (1, 2)]
+    sigma = [KERNEL_SIGMA_MM * parts[a] / spacing_mm[a] for a in (1, 2)]
     share = np.empty(count, np.float32)
     for k in range(count[0]):
         middle = (low[0] + k - centre_index[0]) * spacing_mm[0]
         bottom, top = middle - spacing_mm[0] / 2, middle + spacing_mm[0] / 2
         filled = np.maximum(np.minimum(top, chord_mm) - np.maximum(bottom, -chord_mm), 0)
         soft = ndimage.gaussian_filter(filled / spacing_mm[0], sigma, mode="constant")
-        cells = soft.reshape(count[1], SUPERSAMPLING, count[2], SUPERSAMPLING)
+        cells = soft.reshape(count[1], parts[1], count[2], parts[2])
         share[k] = cells.mean(axis=(1, 3))
     return (int(low[0]), int(low[1]), int(low[2])), share
 

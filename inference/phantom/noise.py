@@ -1,4 +1,4 @@
-"""CT noise: correlated in plane as a kernel makes it, independent from slice to slice."""
+"""CT noise: correlated in plane as a kernel makes it, and a little between neighbouring slices."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,8 +8,12 @@ Array = NDArray[np.float32]
 
 # Different periodic tiles; each slice adds two of them, shifted and turned at random.
 TILES = 6
-# Spectrum of a standard kernel: rises with frequency (the ramp filter), then falls off.
-PEAK_PER_MM = 0.32
+# Spectrum of a standard kernel: rises with frequency (the ramp filter), then falls off. In soft
+# tissue of four real scans neighbours 0.64 to 0.87 mm apart had a correlation of 0.67 to 0.80.
+PEAK_PER_MM = 0.19
+# Helical interpolation shares rays between slices: share of the next slice's noise in each. Real
+# neighbours had a correlation of 0.45 to 0.54, some of it anatomy.
+NEXT_SLICE_SHARE = 0.35
 # Scans are noisier behind the thick parts: share of the noise at the rim of the field of view.
 RIM_SHARE = 0.7
 
@@ -41,7 +45,8 @@ class NoiseMaker:
         self._tiles = [self._tile(shape, matrix, float(sigma)) for _ in range(TILES)]
         axis = np.linspace(-1, 1, matrix, dtype=np.float32)
         radius2 = np.minimum(axis[:, None] ** 2 + axis[None, :] ** 2, 1)
-        self._strength = 1 - (1 - RIM_SHARE) * radius2
+        self._strength = (1 - (1 - RIM_SHARE) * radius2) / np.float32(np.hypot(1, NEXT_SLICE_SHARE))
+        self._ahead = self._independent()
 
     def _tile(self, shape: Array, matrix: int, sigma: float) -> Array:
         white = self._random.standard_normal((matrix, matrix), dtype=np.float32)
@@ -50,10 +55,14 @@ class NoiseMaker:
 
     def next_slice(self) -> Array:
         """Return float32 (matrix, matrix) HU."""
-        first, second = self._random.choice(TILES, 2, replace=False)
-        noise = self._moved(self._tiles[first]) + self._moved(self._tiles[second])
+        this, self._ahead = self._ahead, self._independent()
+        noise = this + np.float32(NEXT_SLICE_SHARE) * self._ahead
         noise *= self._strength
         return noise
+
+    def _independent(self) -> Array:
+        first, second = self._random.choice(TILES, 2, replace=False)
+        return self._moved(self._tiles[first]) + self._moved(self._tiles[second])
 
     def _moved(self, tile: Array) -> Array:
         rows, columns = self._random.integers(len(tile), size=2)

@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from firstread.errors import UsageError
 from inference.dicom.instance import Vector
-from inference.mask import SourceMask
 from inference.lungs import Laterality
+from inference.mask import SourceMask
 from inference.volume import Volume
 
 # The field of view that the chest is drawn for (512 pixels of 0.7 mm); another scales the chest.

@@ -11,11 +11,13 @@ from inference.phantom.sampling import at_points, points_inside
 Floats = NDArray[np.float64]
 
 # Parent radius from the children's: r**k = sum(r_i**k); between Murray's 3 and area-preserving 2.
-JUNCTION_POWER = 2.6
+JUNCTION_POWER = 2.35
 TWIG_RADIUS_MM = 0.45
-TARGETS_PER_LITRE = 95
+TARGETS_PER_LITRE, FEWEST_TARGETS = 200, 80
 AIRWAY_TARGETS = 16
-STEP_MM = 6.0
+STEP_MM, CLEAR_ROOT_MM = 6.0, 22.0
+# What the way to the root counts beside the gap to a branch: more gives many thin stems.
+WAY_SHARE = 0.3
 WALL_SHARE, WALL_MM = 0.12, 0.5
 
 
@@ -58,7 +60,7 @@ def grow_vessels(anatomy: Anatomy, random: np.random.Generator) -> Tubes:
     trees = []
     for lung, hilum in zip((anatomy.right, anatomy.left), anatomy.hila_mm, strict=True):
         litres = float((lung < 0).sum()) * float(np.prod(anatomy.frame.spacing_mm)) / 1e6
-        count = max(24, round(TARGETS_PER_LITRE * litres / anatomy.frame.scale**2))
+        count = max(FEWEST_TARGETS, round(TARGETS_PER_LITRE * litres / anatomy.frame.scale**2))
         for shift_mm in ((6.0, -10.0, 0.0), (-14.0, -4.0, 0.0)):
             root = np.array(hilum) + np.array(shift_mm) * anatomy.frame.scale
             targets = points_inside(anatomy.frame, lung, 2.5, count, random)
@@ -135,13 +137,13 @@ def _share_of_tube(
     z, y, x = z[:, None, None], y[None, :, None], x[None, None, :]
     along = np.clip((z * dz + (y * dy + x * dx)) / length2, 0, 1)
     off_z, off_y, off_x = z - along * dz, y - along * dy, x - along * dx
-    in_plane = off_y * off_y + off_x * off_x
+    in_plane = off_y * off_y + off_x * off_x + np.float32(1e-6)
     along_z = off_z * off_z
-    squared = in_plane + along_z + np.float32(1e-6)
+    squared = in_plane + along_z
     blur2 = (in_plane * np.float32(sigma[1] ** 2) + along_z * np.float32(sigma[0] ** 2)) / squared
-    # The blur lowers the peak of thin tubes: the share of a disc of that radius under the blur.
-    mean_sigma2 = float(sigma[1]) * float(np.sqrt((sigma[0] ** 2 + sigma[1] ** 2) / 2))
-    peak = 1 - np.exp(-(radius**2) / (2 * mean_sigma2))
+    # A soft edge at the radius holds radius**2 + sigma**2; lowered by this the section stays true,
+    # which is how blur dims thin vessels.
+    peak = radius**2 / (radius**2 + (sigma[0] ** 2 + sigma[1] ** 2) / 2)
     distance = (np.sqrt(squared) - np.float32(radius)) / np.sqrt(blur2)
     rise = np.clip(0.5 - distance / 3.76, 0, 1)
     return np.asarray(255 * peak * rise * rise * (3 - 2 * rise) + 0.5, np.uint8)
@@ -158,14 +160,16 @@ def _grow(root: Floats, targets: Floats, twig_mm: float, random: np.random.Gener
     A node's cost is its distance plus part of the way from there to the root, which makes branches
     leave at acute angles instead of circling.
     """
-    order = np.argsort(np.linalg.norm(targets - root, axis=1), kind="stable")
+    gaps = np.linalg.norm(targets - root, axis=1)
+    # Targets beside the root would make the stem, which all others leave, a zigzag.
+    order = [i for i in np.argsort(gaps, kind="stable") if gaps[i] >= CLEAR_ROOT_MM]
     capacity = 1 + 40 * len(targets)
     nodes, way = np.zeros((capacity, 3)), np.zeros(capacity)
     parent = np.zeros(capacity, int)
     nodes[0], count = root, 1
     for target in targets[order]:
         gaps = np.linalg.norm(nodes[:count] - target, axis=1)
-        start = int(np.argmin(gaps + 0.45 * way[:count]))
+        start = int(np.argmin(gaps + WAY_SHARE * way[:count]))
         pieces = min(max(1, round(gaps[start] / STEP_MM)), 39)
         bend = random.standard_normal(3) * 0.08 * gaps[start]
         for k in range(1, pieces + 1):

@@ -36,10 +36,10 @@ SCALES = (0.8, 1.3)
 SPHERE_SHARE = 0.1
 # Which nodules get a core for part-solid ones, and the share of the body that is none of it; it
 # lies off the middle and has its own outline, or it would be a bull's eye.
-CORE_SHARE, CORE_FROM_MM, SHELL_SHARES = 0.3, 6.0, (0.5, 0.9)
+CORE_SHARE, CORE_FROM_MM, SHELL_SHARES = 0.3, 7.0, (0.4, 0.85)
 CORE_TILT, CORE_WANDER, WANDER_MM = 0.45, 0.25, 1.5
 # Changes whenever the same arguments would give another bank.
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,8 +16,9 @@ from training.targets import Mark
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
-# What is kept of the background inside a nodule is its noise: what a Gaussian of 1.5 mm takes away.
-NOISE_SIGMA_MM, NOISE_LIMIT_HU = 1.5, 60.0
+# What is kept of the background inside a nodule is its noise: what a Gaussian of 1.5 mm takes away,
+# within three deviations; the rest of it is small vessels, which would show as specks.
+NOISE_SIGMA_MM, NOISE_LIMIT_HU, NOISE_DEVIATIONS = 1.5, 60.0, 3.0
 SOLID_HU, CALCIFIED_HU, GROUND_GLASS_HU = (-60.0, 90.0), (100.0, 500.0), (-680.0, -420.0)
 # Uneven density inside (standard deviation), and how far it reaches: no tissue is flat.
 SOLID_UNEVEN_HU, GROUND_GLASS_UNEVEN_HU, UNEVEN_MM = 12.0, 45.0, 2.5
@@ -172,7 +173,7 @@ def insert_nodule(
     background = hu[box.volume]
     sigma = NOISE_SIGMA_MM / spacing_mm
     smooth = ndimage.gaussian_filter(background, sigma, truncate=2, mode="nearest")
-    noise = np.clip(background - smooth, -NOISE_LIMIT_HU, NOISE_LIMIT_HU)
+    noise = _noise(background - smooth)
     visible = nodule.mask[box.nodule] & lungs[box.volume]
     blended = np.asarray(background, np.float32)
     for layer in _layers(nodule, look, background[visible], rng):
@@ -186,6 +187,13 @@ def insert_nodule(
         blended = np.asarray(blended + share * (target - blended), np.float32)
     out[box.volume] = blended
     return _truth(nodule, place, box, visible, look)
+
+
+def _noise(residual: Floats) -> Floats:
+    """Clip a high-pass residual to what its own median says is noise."""
+    deviation = 1.4826 * float(np.median(np.abs(residual)))
+    limit = min(NOISE_LIMIT_HU, NOISE_DEVIATIONS * deviation)
+    return np.asarray(np.clip(residual, -limit, limit), np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

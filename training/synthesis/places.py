@@ -20,8 +20,8 @@ APART_MM = 6.0
 # A place whose own lung is denser than this is a vessel, consolidation, or the diaphragm's partial
 # volume; a nodule needs lung around it.
 DENSEST_LUNG_HU = -600.0
-# And one that is thinner is a bronchus or a bulla.
-THINNEST_LUNG_HU = -945.0
+# And one with much clean air is a bronchus or a bulla.
+CLEAN_AIR_HU, CLEAN_AIR_SHARE = -960.0, 0.3
 # Of the body, at least this much must lie in the lung; the rest is hidden in the wall.
 VISIBLE_SHARE = 0.5
 TRIES = 48
@@ -113,4 +113,7 @@ def _is_lung(hu: Floats, lungs: Bools, nodule: Nodule, place: Place) -> bool:
     seen = int(visible.sum())
     if seen < VISIBLE_SHARE * int(body.sum()) or seen == 0:
         return False
-    return THINNEST_LUNG_HU < float(hu[box.volume][visible].mean()) < DENSEST_LUNG_HU
+    values = hu[box.volume][visible]
+    if float((values < CLEAN_AIR_HU).mean()) > CLEAN_AIR_SHARE:
+        return False
+    return float(values.mean()) < DENSEST_LUNG_HU
