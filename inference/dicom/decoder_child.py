@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.dicom.data_set import EXPLICIT_BIG, HeaderRefused, Pixels
 from inference.dicom.decoders import DecodeRefused, decode_frame
 from inference.dicom.stored import rescale, words_of
-from inference.dicom.walker import EXPLICIT_BIG, HeaderRefused, Pixels, walk
+from inference.dicom.walker import walk
 from inference.dicom.wire import Answer, Task, receive_task, send
 
 # GDCM took 545 MB for a mutated JPEG 2000 frame of 3 kB; libraries map some hundred MB.

@@ -40,6 +40,9 @@ class ZipLimits:
     free_bytes: int = 64 * 1024**2
 
 
+ZIP_LIMITS = ZipLimits()
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A file to read, and its name for people: a zip's member is named below the zip."""

@@ -16,9 +16,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
 from inference.dicom.attributes import HEADER
-from inference.dicom.instance import CT_CLASSES, Frame, Instance
-from inference.dicom.walker import (
-    DEFLATED,
+from inference.dicom.data_set import (
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
     PER_FRAME_GROUPS,
@@ -26,6 +24,8 @@ from inference.dicom.walker import (
     Header,
     HeaderRefused,
 )
+from inference.dicom.instance import CT_CLASSES, Frame, Instance
+from inference.dicom.walker import DEFLATED
 
 # Transfer syntaxes that may have lost something (PS3.5 A.4); LossyImageCompression (0028,2110) is
 # the other witness.

@@ -19,10 +19,17 @@ from firstread.errors import NothingReadable
 from firstread.progress import Progress, silent
 from inference.dicom.attributes import NAMES, TEXTS, WANTED
 from inference.dicom.charsets import decide, declared_sets, decode
-from inference.dicom.files import Source, ZipLimits, find_sources
+from inference.dicom.data_set import (
+    EXPLICIT_LITTLE,
+    LIMITS,
+    Header,
+    HeaderRefused,
+    Limits,
+)
+from inference.dicom.files import ZIP_LIMITS, Source, ZipLimits, find_sources
 from inference.dicom.headers import instance_of
 from inference.dicom.instance import Instance, Series, Study, Unread, Upload
-from inference.dicom.walker import DEFLATED, EXPLICIT_LITTLE, Header, HeaderRefused, Limits, walk
+from inference.dicom.walker import DEFLATED, walk
 
 STAGE = "read"
 
@@ -44,8 +51,8 @@ def open_upload(
     paths: Sequence[Path],
     progress: Progress = silent,
     *,
-    limits: Limits = Limits(),  # noqa: B008  (frozen)
-    zip_limits: ZipLimits = ZipLimits(),  # noqa: B008  (frozen)
+    limits: Limits = LIMITS,
+    zip_limits: ZipLimits = ZIP_LIMITS,
 ) -> Iterator[Upload]:
     """Read the headers of everything that the paths hold.
 

@@ -9,10 +9,10 @@ import pytest
 
 from firstread.errors import NothingReadable, UsageError
 from inference.dicom import reader
+from inference.dicom.data_set import LIMITS
 from inference.dicom.files import ZipLimits
 from inference.dicom.instance import Instance, Upload
 from inference.dicom.reader import open_upload
-from inference.dicom.walker import Limits
 from tests.inference.dicom import raw
 from tests.inference.dicom.raw import ct_file, write
 from tests.shared import SHARED, needs_shared
@@ -308,7 +308,7 @@ def test_limits_hold_for_every_file(tmp_path: Path) -> None:
     write(tmp_path, "one", ct_file())
     with (
         pytest.raises(NothingReadable),
-        open_upload([tmp_path], limits=replace(Limits(), elements=5)),
+        open_upload([tmp_path], limits=replace(LIMITS, elements=5)),
     ):
         pass
 

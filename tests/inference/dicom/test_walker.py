@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.dicom.attributes import WANTED
-from inference.dicom.walker import Header, HeaderRefused, Limits, walk
+from inference.dicom.data_set import LIMITS, Header, HeaderRefused, Limits
+from inference.dicom.walker import walk
 from tests.inference.dicom import raw
 from tests.inference.dicom.raw import (
     EXPLICIT_BIG,
@@ -30,11 +31,11 @@ SOP_INSTANCE, PATIENT_NAME, PER_FRAME = 0x00080018, 0x00100010, 0x52009230
 PRIVATE_SEQUENCE = 0x00091001
 
 
-def walked(data: bytes, limits: Limits = Limits()) -> Header:  # noqa: B008
+def walked(data: bytes, limits: Limits = LIMITS) -> Header:
     return walk(io.BytesIO(data), len(data), WANTED, limits=limits)
 
 
-def reason(data: bytes, limits: Limits = Limits()) -> str:  # noqa: B008
+def reason(data: bytes, limits: Limits = LIMITS) -> str:
     started = time.process_time()
     with pytest.raises(HeaderRefused) as refused:
         walked(data, limits)
@@ -269,8 +270,8 @@ def test_many_frames_may_have_many_elements() -> None:
 def test_a_long_value_before_the_pixels_is_refused() -> None:
     long = element(PRIVATE_SEQUENCE, "UT", bytes(2000))
     data = raw.meta() + long + raw.ct_elements() + raw.pixels()
-    assert reason(data, replace(Limits(), value_bytes=1000)) == "value-too-long"
-    assert reason(data, replace(Limits(), header_bytes=1500)) == "header-too-long"
+    assert reason(data, replace(LIMITS, value_bytes=1000)) == "value-too-long"
+    assert reason(data, replace(LIMITS, header_bytes=1500)) == "header-too-long"
 
 
 def test_a_walk_ends_when_its_time_is_over() -> None:
