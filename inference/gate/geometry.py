@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from inference.dicom.instance import Instance, Series
-from inference.gate.headers import judge_headers
+from inference.gate.headers import judge_headers, judge_patient
 from inference.gate.reasons import Code, Number, Reason, Status
 from inference.gate.spacing import Spacing, measure_spacing
 from inference.gate.splitting import FAR_OFF_DEG, Split, SplitOff, Why, ct_instances, split_series
@@ -69,7 +69,11 @@ def judge_geometry(series: Series, contract: InputContract) -> GeometryResult:
         return GeometryResult(
             (*reasons, *judge_headers(instances, contract)), None, (), None, instances
         )
-    reasons = (*judge_headers(kept or instances, contract), *_split_reasons(split))
+    reasons = (
+        *judge_headers(kept or instances, contract),
+        *judge_patient(instances, contract),
+        *_split_reasons(split),
+    )
     # Planes that cannot be told apart, or whose place is not known, are not stacked: that would be
     # a guess.
     if split.mixed or not split.planes or (split.off_axis_deg or 0.0) > FAR_OFF_DEG:

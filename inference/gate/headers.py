@@ -27,11 +27,28 @@ def judge_headers(instances: Sequence[Instance], contract: InputContract) -> tup
     return (
         *_uids(instances),
         *_modality(instances, contract),
-        *_patient(instances, contract),
         *_compression(instances),
         *_depth(instances, contract),
         *_rescale(instances),
     )
+
+
+def judge_patient(instances: Sequence[Instance], contract: InputContract) -> Iterator[Reason]:
+    """Judge whom a series shows.
+
+    Parameters
+    ----------
+    instances
+        All CT images of the series: another patient in a part that is split off counts too.
+    """
+    # An empty Patient ID beside a filled one may be anybody's.
+    patients = {instance.patient_id for instance in instances}
+    if len(patients) > 1:
+        yield Reason(Code.PATIENT_MIXED, Status.REFUSE, {"patients": len(patients)})
+    ages = [i.patient_age_years for i in instances if i.patient_age_years is not None]
+    if ages and min(ages) < contract.min_age_years:
+        numbers = {"age_years": round(min(ages), 1), "min_age_years": contract.min_age_years}
+        yield Reason(Code.PATIENT_TOO_YOUNG, Status.REFUSE, numbers)
 
 
 def _uids(instances: Sequence[Instance]) -> Iterator[Reason]:
@@ -52,17 +69,6 @@ def _modality(instances: Sequence[Instance], contract: InputContract) -> Iterato
     other = sorted({instance.modality for instance in instances} - set(contract.modalities))
     if other:
         yield Reason(Code.NOT_CT, Status.REFUSE, {"modality": ", ".join(other) or "-"})
-
-
-def _patient(instances: Sequence[Instance], contract: InputContract) -> Iterator[Reason]:
-    # An empty Patient ID beside a filled one may be anybody's.
-    patients = {instance.patient_id for instance in instances}
-    if len(patients) > 1:
-        yield Reason(Code.PATIENT_MIXED, Status.REFUSE, {"patients": len(patients)})
-    ages = [i.patient_age_years for i in instances if i.patient_age_years is not None]
-    if ages and min(ages) < contract.min_age_years:
-        numbers = {"age_years": round(min(ages), 1), "min_age_years": contract.min_age_years}
-        yield Reason(Code.PATIENT_TOO_YOUNG, Status.REFUSE, numbers)
 
 
 def _compression(instances: Sequence[Instance]) -> Iterator[Reason]:

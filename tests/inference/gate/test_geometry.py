@@ -450,6 +450,12 @@ def test_two_patients_in_one_series_are_refused() -> None:
     assert found(judged(instances)) == {Code.PATIENT_MIXED: Status.REFUSE}
 
 
+def test_another_patient_is_seen_also_in_a_part_that_is_split_off() -> None:
+    z = heights(80)
+    other = slices_at(z[60:], acquisition_number=2, patient_id="P2")
+    assert found(judged([*slices_at(z[:60]), *other])) == {Code.PATIENT_MIXED: Status.REFUSE}
+
+
 def test_children_are_refused_and_an_unknown_age_is_not() -> None:
     assert found(judged(slices_at(heights(60), patient_age_years=8.0))) == {
         Code.PATIENT_TOO_YOUNG: Status.REFUSE

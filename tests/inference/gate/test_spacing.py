@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from inference.gate.spacing import COMMON_SHARE, measure_spacing
+from inference.gate.spacing import measure_spacing
 
 
 @given(
@@ -22,7 +22,7 @@ def test_for_any_slices_removed_every_gap_is_found_and_none_invented(
     removed = data.draw(st.sets(st.integers(1, count - 2)))
     kept = [k for k in range(count) if k not in removed]
     steps = [after - before for before, after in pairwise(kept)]
-    assume(steps.count(1) >= COMMON_SHARE * len(steps))
+    assume(steps.count(1) >= 0.1 * len(steps))
     # Positions as scanners write them, to 0.01 mm.
     positions = [round(start_mm + step_mm * k, 2) for k in kept]
     spacing = measure_spacing(positions)
