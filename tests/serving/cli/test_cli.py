@@ -1,0 +1,229 @@
+"""The command line as its users meet it: exit codes, one JSON document, one line for each error."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pydicom
+import pytest
+
+import serving.cli
+from tests.builders import a_phantom, phantom_folder
+from tests.packages import blob_network, make_package
+from tests.shared import SHARED, needs_shared
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def run_once(*words: object) -> tuple[int, str, str]:
+        code = serving.cli.run([str(word) for word in words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run_once
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    # The small chest of the tests has pixels of 1.4 mm.
+    contract = {"max_pixel_spacing_mm": 1.5, "min_lung_volume_ml": 300.0}
+    # A brighter threshold than usual: only the nodule is found, not half of the chest wall.
+    network = blob_network(bright_at=0.68)
+    root = tmp_path_factory.mktemp("packages")
+    return make_package(root, network, input_contract=contract).folder
+
+
+@pytest.fixture(scope="module")
+def series() -> Iterator[Path]:
+    yield phantom_folder(a_phantom((14.0,), 2.5))
+
+
+def test_analyse_writes_everything_it_names_and_exits_0(
+    run: Run, package: Path, series: Path, tmp_path: Path
+) -> None:
+    code, out, err = run("analyse", series, "--out", tmp_path / "o", "--package", package, "--json")
+    document = json.loads(out)
+    assert (code, err) == (0, "")
+    assert document["verdict"] == {"status": "accept", "reasons": []}
+    assert document["findings"]
+    written = {
+        str(p.relative_to(tmp_path / "o")) for p in (tmp_path / "o").rglob("*") if p.is_file()
+    }
+    files = document["files"]
+    assert written == {"findings.json", files["seg"], files["sr"], *files["key_images"]}
+    assert json.loads((tmp_path / "o/findings.json").read_text("utf-8")) == document
+
+
+def test_gate_only_says_the_same_verdict_and_writes_nothing(
+    run: Run, package: Path, series: Path, tmp_path: Path
+) -> None:
+    code, out, _ = run("analyse", series, "--gate-only", "--package", package, "--json")
+    assert code == 0
+    assert json.loads(out)["verdict"]["status"] == "accept"
+    assert json.loads(out)["series_choice"]["instances"] == 60
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_gate_only_needs_no_weights(run: Run, package: Path, series: Path, tmp_path: Path) -> None:
+    shutil.copytree(package, tmp_path / "p")
+    (tmp_path / "p/detect.onnx").unlink()
+    assert run("analyse", series, "--gate-only", "--package", tmp_path / "p")[0] == 0
+
+
+def test_a_study_with_a_hole_exits_4_and_its_result_says_where(
+    run: Run, package: Path, series: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(series, tmp_path / "s")
+    for number in range(28, 34):
+        (tmp_path / f"s/{number:04d}.dcm").unlink()
+    code, out, _ = run("analyse", tmp_path / "s", "--out", tmp_path / "o", "--package", package)
+    assert code == 4
+    assert "slices-missing" in out
+    assert (tmp_path / "o/sr.dcm").exists()
+    assert not (tmp_path / "o/seg.dcm").exists()
+
+
+def test_dicom_without_a_ct_exits_5(run: Run, package: Path, series: Path, tmp_path: Path) -> None:
+    run("analyse", series, "--out", tmp_path / "o", "--package", package)
+    (tmp_path / "in").mkdir()
+    shutil.copy(tmp_path / "o/sr.dcm", tmp_path / "in")
+    code, out, _ = run(
+        "analyse", tmp_path / "in", "--out", tmp_path / "p", "--package", package, "--json"
+    )
+    assert code == 5
+    assert [reason["code"] for reason in json.loads(out)["verdict"]["reasons"]] == ["not-ct"]
+    assert [path.name for path in (tmp_path / "p").iterdir()] == ["findings.json"]
+
+
+def test_nothing_readable_exits_3_and_writes_no_output(
+    run: Run, package: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/letter.txt").write_text("dear colleague")
+    code, out, err = run("analyse", tmp_path / "in", "--out", tmp_path / "o", "--package", package)
+    assert (code, out) == (3, "")
+    assert err.startswith("error[nothing-readable]: ")
+    assert not (tmp_path / "o").exists()
+
+
+def test_two_studies_exit_2_with_their_list_and_one_can_be_chosen(
+    run: Run, package: Path, series: Path, tmp_path: Path
+) -> None:
+    other = phantom_folder(a_phantom((14.0,), 2.5, seed=2))
+    uids = [pydicom.dcmread(folder / "0001.dcm").StudyInstanceUID for folder in (series, other)]
+    code, _, err = run("analyse", series, other, "--gate-only", "--package", package)
+    assert code == 2
+    assert err.startswith("error[several-studies]: ")
+    assert all(uid in err for uid in uids)
+    chosen = ("analyse", series, other, "--gate-only", "--package", package, "--study", uids[1])
+    assert run(*chosen)[0] == 0
+
+
+def test_an_output_that_is_not_ours_is_never_replaced(
+    run: Run, package: Path, series: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o/thesis.txt").write_text("years of work")
+    words = ("analyse", series, "--out", tmp_path / "o", "--package", package)
+    for more in ((), ("--replace",)):
+        code, _, err = run(*words, *more)
+        assert code == 7
+        assert err.startswith("error[output-exists]: ")
+    assert (tmp_path / "o/thesis.txt").read_text() == "years of work"
+
+
+def test_an_older_result_is_replaced_when_asked(
+    run: Run, package: Path, series: Path, tmp_path: Path
+) -> None:
+    words = ("analyse", series, "--out", tmp_path / "o", "--package", package)
+    assert run(*words)[0] == 0
+    assert run(*words)[0] == 7
+    assert run(*words, "--replace")[0] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["o"]
+
+
+def test_a_changed_byte_in_the_package_exits_6(
+    run: Run, package: Path, series: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(package, tmp_path / "p")
+    weights = bytearray((tmp_path / "p/detect.onnx").read_bytes())
+    weights[len(weights) // 2] ^= 1
+    (tmp_path / "p/detect.onnx").write_bytes(weights)
+    code, out, err = run("analyse", series, "--out", tmp_path / "o", "--package", tmp_path / "p")
+    assert (code, out) == (6, "")
+    assert err.startswith("error[package-damaged]: ")
+    assert err.count("\n") == 2
+    assert run("models", "verify", tmp_path / "p")[0] == 6
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "error"),
+    [
+        (("analyse", "x"), 2, "usage"),
+        (("analyse", "--out"), 2, "usage"),
+        (("no-such-command",), 2, "usage"),
+        (("analyse", "x", "--out", "o", "--package", "no_such_package"), 6, "package-missing"),
+        (("phantom", "x", "--nodules", "six"), 2, "usage"),
+        (("phantom", "x", "--names", "klingon"), 2, "usage"),
+    ],
+)
+def test_wrong_usage_is_one_line_with_code_and_advice(
+    run: Run, words: tuple[str, ...], code: int, error: str
+) -> None:
+    got, out, err = run(*words)
+    assert (got, out) == (code, "")
+    first, hint, rest = err.split("\n")
+    assert first.startswith(f"error[{error}]: ")
+    assert hint.startswith("  hint: ")
+    assert rest == ""
+
+
+def test_a_bug_is_one_line_without_a_traceback_unless_asked(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fall_over(name: str) -> str:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("importlib.metadata.version", fall_over)
+    code, _, err = run("version")
+    assert code == 1
+    assert err.startswith("error[internal]: a bug: ZeroDivisionError\n  hint: ")
+    with pytest.raises(ZeroDivisionError):
+        serving.cli.run(["version", "--debug"])
+
+
+def test_phantom_writes_instances_and_their_truth(run: Run, tmp_path: Path) -> None:
+    words = ("phantom", tmp_path / "p", "--slices", 40, "--spacing", 2.5, "--matrix", 128, "--json")
+    code, out, _ = run(*words, "--nodules", "8,12")
+    assert code == 0
+    assert json.loads(out) == json.loads((tmp_path / "p/truth.json").read_text("utf-8"))
+    assert [nodule["diameter_mm"] for nodule in json.loads(out)["nodules"]] == [8.0, 12.0]
+    assert len(list((tmp_path / "p").glob("*.dcm"))) == 40
+
+
+def test_models_show_and_verify_name_the_same_identity(run: Run, package: Path) -> None:
+    shown = json.loads(run("models", "show", package, "--json")[1])
+    verified = json.loads(run("models", "verify", package, "--json")[1])
+    assert shown["sha256"] == verified["sha256"]
+    assert verified["package"] == f"{shown['name']}@{shown['version']}"
+
+
+def test_version_names_the_runtimes(run: Run) -> None:
+    document = json.loads(run("version", "--json")[1])
+    assert document["firstread"]
+    assert "onnxruntime" in document["runtimes"]
+
+
+@needs_shared
+def test_a_ct_without_uids_is_refused_and_named_in_no_sr(
+    run: Run, package: Path, tmp_path: Path
+) -> None:
+    scan = SHARED / "data/ct/totalsegmentator-tests"
+    code, out, _ = run("analyse", scan, "--out", tmp_path / "o", "--package", package, "--json")
+    codes = {reason["code"] for reason in json.loads(out)["verdict"]["reasons"]}
+    assert code == 5
+    assert {"uids-missing", "not-chest"} <= codes
+    assert [path.name for path in (tmp_path / "o").iterdir()] == ["findings.json"]
