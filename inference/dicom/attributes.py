@@ -34,8 +34,6 @@ HEADER = _tags(
     """
 )
 
-FUNCTIONAL_GROUPS = _tags("SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence")
-
 NAMES = _tags(
     """
     ReferringPhysicianName ConsultingPhysicianName PhysiciansOfRecord PerformingPhysicianName
@@ -55,4 +53,4 @@ TEXTS = _tags(
     """
 )
 
-WANTED = HEADER | FUNCTIONAL_GROUPS | NAMES | TEXTS
+WANTED = HEADER | NAMES | TEXTS

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple
 
+from inference.dicom.walked import Element, Header, HeaderRefused, Limits, Pixels
+
 IMPLICIT_LITTLE = "1.2.840.10008.1.2"
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
@@ -35,98 +37,37 @@ SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI
 # UN may hold one (PS3.5 6.2.2), and implicit syntax does not write it.
 _SEQUENCE_VRS = frozenset({b"SQ", b"UN", b""})
 
-# Sequences of defined length that pydicom will be asked for, so what is in them must be counted.
-_DESCENDED = frozenset(
+# The functional groups of a multi-frame image (PS3.3 C.7.6.16), shared and one for each frame ...
+_GROUPS = frozenset({SHARED_GROUPS, PER_FRAME_GROUPS})
+# ... the sequences in them that are looked into ...
+_DESCENDED = _GROUPS | {
+    0x00189304,  # CT Acquisition Details
+    0x00189314,  # CT Reconstruction
+    0x00209113,  # Plane Position (Patient)
+    0x00209116,  # Plane Orientation (Patient)
+    0x00289110,  # Pixel Measures
+    0x00289145,  # Pixel Value Transformation
+}
+# ... and the values that are kept.
+_GROUPED = frozenset(
     {
-        SHARED_GROUPS,
-        PER_FRAME_GROUPS,
-        0x00209111,  # Frame Content
-        0x00209113,  # Plane Position (Patient)
-        0x00209116,  # Plane Orientation (Patient)
-        0x00289110,  # Pixel Measures
-        0x00289145,  # Pixel Value Transformation
+        0x00180050,  # Slice Thickness
+        0x00180088,  # Spacing Between Slices
+        0x00181120,  # Gantry/Detector Tilt
+        0x00181210,  # Convolution Kernel
+        0x00200032,  # Image Position (Patient)
+        0x00200037,  # Image Orientation (Patient)
+        0x00280030,  # Pixel Spacing
+        0x00281052,  # Rescale Intercept
+        0x00281053,  # Rescale Slope
     }
 )
+# Levels that are open around a value within the first item of a sequence within an item of a group.
+_GROUPED_DEPTH = 4
 
 _FIRST_READ_BYTES = 16 * 1024
 # How many elements, or items, pass between two looks at the clock.
 _CLOCK_EVERY = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a header may cost. A settled service may lower them; honest files stay far below.
-
-    For scale: a CT slice has about 250 elements and 6 kB, a legacy-converted CT of 300 frames 4,938
-    elements and 131 kB, a SEG of 300 frames 6,410 and 193 kB.
-    """
-
-    header_bytes: int = 32 * 1024 * 1024
-    elements: int = 50_000
-    elements_per_frame: int = 200
-    frames: int = 20_000
-    depth: int = 32
-    items: int = 200_000
-    value_bytes: int = 16 * 1024 * 1024
-    wall_s: float = 2.0
-
-
-LIMITS = Limits()
-
-
-class HeaderRefused(Exception):  # noqa: N818  (says what happened to the header, as Unread does)
-    """The walk stopped; ``reason`` is a stable word, listed in ``docs/dicom.md``."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
-class Element(NamedTuple):
-    """A value as it stands in the file; ``vr`` is empty where the syntax does not write it."""
-
-    vr: str
-    value: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Pixels:
-    """Where the value of the pixel data lies.
-
-    Attributes
-    ----------
-    offset, length
-        In bytes of the file; for encapsulated pixels the length is None.
-    fragments
-        (offset, length) of each item of encapsulated pixels, the offset table (the first) included.
-    """
-
-    offset: int
-    length: int | None
-    fragments: tuple[tuple[int, int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """What a walk brings home.
-
-    Attributes
-    ----------
-    elements
-        Wanted top-level tag -> value. A sequence's value is the bytes of its items.
-    transfer_syntax_uid
-        Empty where the file has no meta header and the pixels are encapsulated: nobody said how.
-    media_class_uid
-        Media Storage SOP Class UID (0002,0002), by which a DICOMDIR is known; empty without a meta
-        header.
-    """
-
-    transfer_syntax_uid: str
-    media_class_uid: str
-    is_implicit: bool
-    is_little_endian: bool
-    elements: dict[int, Element]
-    pixels: Pixels | None
 
 
 class Window:
@@ -168,15 +109,16 @@ class _Level(NamedTuple):
     """An open sequence, item or run of fragments.
 
     ``end`` is where it ends; where ``is_open``, a delimiter ends it and ``end`` is the last byte it
-    may reach. ``wanted_tag`` is 0 unless the sequence's bytes, from ``start`` on, are to be kept.
+    may reach. ``tag`` is the sequence's, also of its items; ``number`` is how many items a sequence
+    had so far, and an item's own number from 0.
     """
 
     kind: int
     end: int
     is_open: bool
     is_implicit: bool
-    wanted_tag: int
-    start: int
+    tag: int = 0
+    number: int = 0
 
 
 _DATA_SET, _SEQUENCE, _FRAGMENTS = 0, 1, 2
@@ -205,8 +147,9 @@ class DataSetWalk:
         self._short_at = struct.Struct(f"{order}H").unpack_from
         self._long_at = struct.Struct(f"{order}L").unpack_from
         self.found: dict[int, Element] = {}
+        self.groups: dict[tuple[int, int], dict[tuple[int, int], bytes]] = {}
         self.levels: list[_Level] = []
-        self.level = _Level(_DATA_SET, window.size, False, syntax == IMPLICIT_LITTLE, 0, position)
+        self.level = _Level(_DATA_SET, window.size, False, syntax == IMPLICIT_LITTLE)
         self.elements, self.items, self.elements_limit = 0, 0, self.limits.elements
 
     def run(self) -> Header:
@@ -238,7 +181,7 @@ class DataSetWalk:
         if not self.elements:
             raise HeaderRefused("no-elements")
         is_implicit = self.syntax == IMPLICIT_LITTLE
-        return Header(self.syntax, "", is_implicit, self.is_little, self.found, pixels)
+        return Header(self.syntax, "", is_implicit, self.is_little, self.found, pixels, self.groups)
 
     def _is_inside(self) -> bool:
         """Whether another element follows; levels of defined length that end here are closed."""
@@ -247,7 +190,7 @@ class DataSetWalk:
                 raise self._beyond()
             if not self.levels:
                 return False
-            self._close(self.position)
+            self.level = self.levels.pop()
         if self.position + 8 > self.level.end:
             raise self._beyond()
         if self.position + 12 > len(self.window.data):
@@ -292,7 +235,21 @@ class DataSetWalk:
             self.found[tag] = Element(vr.decode("ascii"), value)
             if tag == NUMBER_OF_FRAMES:
                 self.elements_limit = _elements_limit(value, self.limits)
+        elif len(self.levels) == _GROUPED_DEPTH and tag in _GROUPED:
+            self._keep_grouped(tag, start, end)
         self.position = end
+
+    def _keep_grouped(self, tag: int, start: int, end: int) -> None:
+        """Keep a value of a functional group; of several items the first counts."""
+        group, inner = self.levels[_GROUPED_DEPTH // 2], self.level
+        if group.tag not in _GROUPS or inner.number > 0:
+            return
+        if end > len(self.window.data):
+            self.window.grow(end)
+        values = self.groups[group.tag, group.number]
+        if (inner.tag, tag) in values:
+            raise HeaderRefused("element-repeated")
+        values[inner.tag, tag] = self.window.data[start:end]
 
     def _open(self, tag: int, vr: bytes, length: int, start: int) -> None:
         """Step into a sequence, or into the fragments of an icon's pixels."""
@@ -303,22 +260,15 @@ class DataSetWalk:
         if end > self.level.end:
             raise self._beyond()
         kind = _FRAGMENTS if tag == PIXELS else _SEQUENCE
-        kept = tag if not self.levels and tag in self.wanted else 0
         # A sequence of VR UN is implicit little endian whatever the rest is (PS3.5 6.2.2).
         is_implicit = self.level.is_implicit or vr == b"UN"
-        self._enter(_Level(kind, end, is_open, is_implicit, kept, start))
+        self._enter(_Level(kind, end, is_open, is_implicit, tag), start)
 
-    def _enter(self, level: _Level) -> None:
+    def _enter(self, level: _Level, start: int) -> None:
         self.levels.append(self.level)
         if len(self.levels) > 2 * self.limits.depth:
             raise HeaderRefused("nested-too-deep")
-        self.level, self.position = level, level.start
-
-    def _close(self, end: int) -> None:
-        if self.level.wanted_tag:
-            value = self.window.data[self.level.start : end]
-            self.found[self.level.wanted_tag] = Element("SQ", value)
-        self.level = self.levels.pop()
+        self.level, self.position = level, start
 
     def _delimit(self, tag: int) -> None:
         """Step over the start of an item or the delimiter at the position."""
@@ -328,7 +278,7 @@ class DataSetWalk:
         if tag == _ITEM and level.kind != _DATA_SET:
             self._item(level, length, start)
         elif level.is_open and tag == (_ITEM_END if level.kind == _DATA_SET else _SEQUENCE_END):
-            self._close(self.position)
+            self.level = self.levels.pop()
             self.position = start
         elif self.levels and not level.is_open and not length and tag != _ITEM:
             # A delimiter without need, at the end of a defined length, is met in the field.
@@ -347,7 +297,11 @@ class DataSetWalk:
         if end > level.end:
             raise self._beyond()
         if level.kind == _SEQUENCE:
-            self._enter(_Level(_DATA_SET, end, is_open, level.is_implicit, 0, start))
+            self.level = level._replace(number=level.number + 1)
+            item = _Level(_DATA_SET, end, is_open, level.is_implicit, level.tag, level.number)
+            self._enter(item, start)
+            if len(self.levels) == _GROUPED_DEPTH // 2 and level.tag in _GROUPS:
+                self.groups.setdefault((level.tag, level.number), {})
         elif is_open:
             raise HeaderRefused("sequence-broken")
         else:

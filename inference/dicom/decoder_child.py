@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from inference.dicom.data_set import EXPLICIT_BIG, HeaderRefused, Pixels
+from inference.dicom.data_set import EXPLICIT_BIG
 from inference.dicom.decoders import DecodeRefused, decode_frame
 from inference.dicom.stored import rescale, words_of
+from inference.dicom.walked import HeaderRefused, Pixels
 from inference.dicom.walker import walk
 from inference.dicom.wire import Answer, Task, receive_task, send
 

@@ -6,12 +6,11 @@ names and descriptions keep the sender's bytes.
 
 import math
 import re
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Literal
 
-from pydicom import DataElement, Dataset, Sequence
+from pydicom import DataElement, Dataset
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import BaseTag
 
@@ -21,10 +20,9 @@ from inference.dicom.data_set import (
     IMPLICIT_LITTLE,
     PER_FRAME_GROUPS,
     SHARED_GROUPS,
-    Header,
-    HeaderRefused,
 )
 from inference.dicom.instance import CT_CLASSES, Frame, Instance
+from inference.dicom.walked import Header, HeaderRefused
 from inference.dicom.walker import DEFLATED
 
 # Transfer syntaxes that may have lost something (PS3.5 A.4); LossyImageCompression (0028,2110) is
@@ -41,6 +39,14 @@ LOSSY_SYNTAXES = frozenset(
         "1.2.840.10008.1.2.4.203",  # High-Throughput JPEG 2000
     }
 )
+
+# Sequences of functional groups (PS3.3 C.7.6.16.2, C.8.15.3).
+_CT_ACQUISITION_DETAILS = 0x00189304
+_CT_RECONSTRUCTION = 0x00189314
+_PLANE_POSITION = 0x00209113
+_PLANE_ORIENTATION = 0x00209116
+_PIXEL_MEASURES = 0x00289110
+_PIXEL_VALUE_TRANSFORMATION = 0x00289145
 
 # Transfer syntaxes whose pixels need no decoder in this byte order.
 _PLAIN_SYNTAXES = frozenset({IMPLICIT_LITTLE, EXPLICIT_LITTLE, DEFLATED})
@@ -95,8 +101,8 @@ def instance_of(path: Path, header: Header) -> Instance:
         patient_id=fields.text(0x00100020),
         patient_age_years=_age_years(fields),
         body_part=fields.code(0x00180015),
-        kernel=fields.text(0x00181210).split("\\")[0].strip(),
-        gantry_tilt_deg=fields.number(0x00181120),
+        kernel=_kernel(fields),
+        gantry_tilt_deg=_gantry_tilt_deg(fields),
         instance_number=fields.whole(0x00200013),
         acquisition_number=fields.whole(0x00200012),
         acquisition_time=fields.text(0x00080032) or fields.text(0x0008002A)[8:],
@@ -142,6 +148,14 @@ class _Fields:
             return None
         return int.from_bytes(element.value[:2], self._order, signed=signed)
 
+    def grouped(self, frame_number: int, sequence: int, tag: int) -> bytes:
+        """Return a value of a frame's functional groups, else of the shared ones, else nothing."""
+        for item in ((PER_FRAME_GROUPS, frame_number - 1), (SHARED_GROUPS, 0)):
+            value = self.header.groups.get(item, {}).get((sequence, tag))
+            if value is not None:
+                return value.strip(b"\0 ")
+        return b""
+
     def numbers(self, tag: int) -> tuple[float, ...] | None:
         """Return the values of a decimal string; None where one of them is no finite number."""
         return decimals(self.raw(tag))
@@ -166,6 +180,17 @@ def decimals(raw: bytes) -> tuple[float, ...] | None:
             return None
         values.append(value)
     return tuple(values)
+
+
+def _kernel(fields: _Fields) -> str:
+    """Return the first value of Convolution Kernel; enhanced CT has it in a functional group."""
+    raw = fields.raw(0x00181210) or fields.grouped(1, _CT_RECONSTRUCTION, 0x00181210)
+    return raw.decode("latin-1").split("\\")[0].strip()
+
+
+def _gantry_tilt_deg(fields: _Fields) -> float | None:
+    grouped = decimals(fields.grouped(1, _CT_ACQUISITION_DETAILS, 0x00181120))
+    return fields.number(0x00181120) if grouped is None else grouped[0]
 
 
 def _header(header: Header) -> Dataset:
@@ -208,10 +233,12 @@ def _day(text: str) -> date | None:
 
 def _frames(fields: _Fields, *, is_ct: bool) -> tuple[Frame, ...]:
     """Return the frames; of anything but CT only a single one, for nobody asks for others."""
-    elements = fields.header.elements
     count = fields.whole(0x00280008) or 1
-    if is_ct and PER_FRAME_GROUPS in elements:
-        return tuple(_grouped_frames(fields, count))
+    per_frame = sum(sequence == PER_FRAME_GROUPS for sequence, _ in fields.header.groups)
+    if is_ct and per_frame:
+        if per_frame != count:
+            raise HeaderRefused("frames-inconsistent")
+        return tuple(_grouped_frame(fields, number) for number in range(1, count + 1))
     if count != 1:
         if is_ct:
             raise HeaderRefused("frames-inconsistent")
@@ -227,6 +254,28 @@ def _frames(fields: _Fields, *, is_ct: bool) -> tuple[Frame, ...]:
             slope=fields.number(0x00281053),
             intercept=fields.number(0x00281052),
         ),
+    )
+
+
+def _grouped_frame(fields: _Fields, number: int) -> Frame:
+    """Return a frame of an enhanced instance: each value its own, else the shared one."""
+
+    def values(sequence: int, tag: int) -> tuple[float, ...] | None:
+        return decimals(fields.grouped(number, sequence, tag))
+
+    def value(sequence: int, tag: int) -> float | None:
+        found = values(sequence, tag)
+        return found[0] if found else None
+
+    return _frame(
+        number,
+        position=values(_PLANE_POSITION, 0x00200032),
+        orientation=values(_PLANE_ORIENTATION, 0x00200037),
+        spacing=values(_PIXEL_MEASURES, 0x00280030),
+        thickness=value(_PIXEL_MEASURES, 0x00180050),
+        between=value(_PIXEL_MEASURES, 0x00180088),
+        slope=value(_PIXEL_VALUE_TRANSFORMATION, 0x00281053),
+        intercept=value(_PIXEL_VALUE_TRANSFORMATION, 0x00281052),
     )
 
 
@@ -251,68 +300,3 @@ def _frame(
         rescale_slope=slope,
         rescale_intercept=intercept,
     )
-
-
-def _grouped_frames(fields: _Fields, count: int) -> Iterator[Frame]:
-    """Yield the frames of an enhanced instance: each value per frame, else shared (PS3.3 C.7.6.16).
-
-    The walk has counted what is in these sequences, so pydicom may read them.
-    """
-    shared_groups = _sequence(fields.header, SHARED_GROUPS)
-    shared = shared_groups[0] if shared_groups else Dataset()
-    per_frame = _sequence(fields.header, PER_FRAME_GROUPS)
-    if len(per_frame) != count:
-        raise HeaderRefused("frames-inconsistent")
-    for number, own in enumerate(per_frame, start=1):
-
-        def value(group: int, tag: int, own: Dataset = own) -> tuple[float, ...] | None:
-            for groups in (own, shared):
-                item = _first_item(groups, group)
-                if item is not None and tag in item:
-                    return _numbers(item, tag)
-            return None
-
-        def single(group: int, tag: int, own: Dataset = own) -> float | None:
-            numbers = value(group, tag, own)
-            return numbers[0] if numbers else None
-
-        yield _frame(
-            number,
-            position=value(0x00209113, 0x00200032),
-            orientation=value(0x00209116, 0x00200037),
-            spacing=value(0x00289110, 0x00280030),
-            thickness=single(0x00289110, 0x00180050),
-            between=single(0x00289110, 0x00180088),
-            slope=single(0x00289145, 0x00281053),
-            intercept=single(0x00289145, 0x00281052),
-        )
-
-
-def _sequence(header: Header, tag: int) -> Sequence:
-    element = header.elements.get(tag)
-    if element is None or not element.value:
-        return Sequence()
-    raw = RawDataElement(
-        BaseTag(tag),
-        "SQ",
-        len(element.value),
-        element.value,
-        0,
-        header.is_implicit,
-        header.is_little_endian,
-    )
-    found = Dataset({BaseTag(tag): raw})[tag].value
-    assert isinstance(found, Sequence)
-    return found
-
-
-def _first_item(groups: Dataset, tag: int) -> Dataset | None:
-    if tag not in groups:
-        return None
-    sequence = groups[tag].value
-    return sequence[0] if isinstance(sequence, Sequence) and len(sequence) else None
-
-
-def _numbers(item: Dataset, tag: int) -> tuple[float, ...] | None:
-    raw = getattr(item.get_item(tag), "value", None)
-    return decimals(raw.strip(b" \0")) if isinstance(raw, bytes) else None

@@ -19,16 +19,11 @@ from firstread.errors import NothingReadable
 from firstread.progress import Progress, silent
 from inference.dicom.attributes import NAMES, TEXTS, WANTED
 from inference.dicom.charsets import decide, declared_sets, decode
-from inference.dicom.data_set import (
-    EXPLICIT_LITTLE,
-    LIMITS,
-    Header,
-    HeaderRefused,
-    Limits,
-)
+from inference.dicom.data_set import EXPLICIT_LITTLE
 from inference.dicom.files import ZIP_LIMITS, Source, ZipLimits, find_sources
 from inference.dicom.headers import instance_of
 from inference.dicom.instance import Instance, Series, Study, Unread, Upload
+from inference.dicom.walked import LIMITS, Header, HeaderRefused, Limits
 from inference.dicom.walker import DEFLATED, walk
 
 STAGE = "read"

@@ -20,17 +20,13 @@ from typing import BinaryIO
 from inference.dicom.data_set import (
     EXPLICIT_LITTLE,
     IMPLICIT_LITTLE,
-    LIMITS,
     LONG_VRS,
     SHORT_VRS,
     Budget,
     DataSetWalk,
-    Header,
-    HeaderRefused,
-    Limits,
-    Pixels,
     Window,
 )
+from inference.dicom.walked import LIMITS, Header, HeaderRefused, Limits, Pixels
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
 

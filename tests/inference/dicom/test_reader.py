@@ -9,10 +9,10 @@ import pytest
 
 from firstread.errors import NothingReadable, UsageError
 from inference.dicom import reader
-from inference.dicom.data_set import LIMITS
 from inference.dicom.files import ZipLimits
 from inference.dicom.instance import Instance, Upload
 from inference.dicom.reader import open_upload
+from inference.dicom.walked import LIMITS
 from tests.inference.dicom import raw
 from tests.inference.dicom.raw import ct_file, write
 from tests.shared import SHARED, needs_shared

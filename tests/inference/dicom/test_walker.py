@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.dicom.attributes import WANTED
-from inference.dicom.data_set import LIMITS, Header, HeaderRefused, Limits
+from inference.dicom.walked import LIMITS, Header, HeaderRefused, Limits
 from inference.dicom.walker import walk
 from tests.inference.dicom import raw
 from tests.inference.dicom.raw import (
@@ -126,12 +126,35 @@ def test_an_encapsulated_icon_is_stepped_over() -> None:
     assert header.pixels.length == 32
 
 
-def test_a_wanted_sequence_comes_with_the_bytes_of_its_items() -> None:
-    item = delimiter(ITEM, 10) + element(0x00200013, "IS", "1 ")
-    for length, end in ((len(item), b""), (UNDEFINED, delimiter(SEQUENCE_END))):
-        groups = element(PER_FRAME, "SQ", length=length) + item + end
-        header = walked(raw.meta() + raw.ct_elements() + groups + raw.pixels())
-        assert header.elements[PER_FRAME].value == item
+def sequence(tag: int, *items: bytes, is_open: bool, syntax: str = EXPLICIT_LITTLE) -> bytes:
+    """Return a sequence with lengths or with delimiters."""
+    if is_open:
+        wrapped = b"".join(
+            delimiter(ITEM, UNDEFINED, syntax=syntax) + item + delimiter(ITEM_END, syntax=syntax)
+            for item in items
+        )
+        end = delimiter(SEQUENCE_END, syntax=syntax)
+        return element(tag, "SQ", wrapped, length=UNDEFINED, syntax=syntax) + end
+    wrapped = b"".join(delimiter(ITEM, len(item), syntax=syntax) + item for item in items)
+    return element(tag, "SQ", wrapped, syntax=syntax)
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+@pytest.mark.parametrize("syntax", [IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG])
+def test_values_of_functional_groups_are_kept_for_each_frame(syntax: str, is_open: bool) -> None:
+    def planes(*positions: str) -> bytes:
+        items = (element(0x00200032, "DS", position, syntax=syntax) for position in positions)
+        return sequence(0x00209113, *items, is_open=is_open, syntax=syntax)
+
+    frames = [planes("0\\0\\1 ", "not the first item"), planes("0\\0\\2 "), b""]
+    groups = sequence(PER_FRAME, *frames, is_open=is_open, syntax=syntax)
+    elsewhere = sequence(PRIVATE_SEQUENCE, planes("9\\9\\9 "), is_open=is_open, syntax=syntax)
+    data = raw.meta(syntax) + raw.ct_elements(syntax) + elsewhere + groups
+    assert walked(data + raw.pixels(syntax=syntax)).groups == {
+        (PER_FRAME, 0): {(0x00209113, 0x00200032): b"0\\0\\1 "},
+        (PER_FRAME, 1): {(0x00209113, 0x00200032): b"0\\0\\2 "},
+        (PER_FRAME, 2): {},
+    }
 
 
 def test_a_file_of_anything_else_is_not_dicom() -> None:
