@@ -8,6 +8,7 @@ EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 EXPLICIT_BIG = "1.2.840.10008.1.2.2"
 DEFLATED = "1.2.840.10008.1.2.1.99"
 CT = "1.2.840.10008.5.1.4.1.1.2"
+ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2.1"
 UNDEFINED = 0xFFFFFFFF
 LONG_VRS = ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
 
@@ -40,6 +41,21 @@ def delimiter(tag: int, length: int = 0, *, syntax: str = EXPLICIT_LITTLE) -> by
     """Return an item's start or a delimiter."""
     order = ">" if syntax == EXPLICIT_BIG else "<"
     return struct.pack(f"{order}HHL", tag >> 16, tag & 0xFFFF, length)
+
+
+def sequence(
+    tag: int, *items: bytes, is_open: bool = False, syntax: str = EXPLICIT_LITTLE
+) -> bytes:
+    """Return a sequence with lengths or with delimiters."""
+    if is_open:
+        wrapped = b"".join(
+            delimiter(ITEM, UNDEFINED, syntax=syntax) + item + delimiter(ITEM_END, syntax=syntax)
+            for item in items
+        )
+        end = delimiter(SEQUENCE_END, syntax=syntax)
+        return element(tag, "SQ", wrapped, length=UNDEFINED, syntax=syntax) + end
+    wrapped = b"".join(delimiter(ITEM, len(item), syntax=syntax) + item for item in items)
+    return element(tag, "SQ", wrapped, syntax=syntax)
 
 
 def short(value: int, syntax: str = EXPLICIT_LITTLE) -> bytes:
@@ -106,6 +122,22 @@ def pixels(
 def ct_file(syntax: str = EXPLICIT_LITTLE, /, **changed: bytes | str | None) -> bytes:
     """Return a whole CT file of 4 x 4 pixels."""
     return meta(syntax) + ct_elements(syntax, **changed) + pixels(syntax=syntax)
+
+
+def enhanced_file(shared: bytes, *per_frame: bytes) -> bytes:
+    """Return an enhanced CT of 4 x 4 pixels with these functional groups."""
+    data_set = ct_elements(
+        sop_class=ENHANCED_CT,
+        frames=str(len(per_frame)),
+        position=None,
+        orientation=None,
+        pixel_spacing=None,
+        slope=None,
+        intercept=None,
+        kernel=None,
+    )
+    groups = sequence(0x52009229, shared) + sequence(0x52009230, *per_frame)
+    return meta() + data_set + groups + pixels(bytes(32 * len(per_frame)))
 
 
 def write(folder: Path, name: str, data: bytes) -> Path:

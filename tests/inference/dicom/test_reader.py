@@ -1,11 +1,14 @@
 import json
 import os
+import tempfile
 import zipfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from firstread.errors import NothingReadable, UsageError
 from inference.dicom import reader
@@ -14,7 +17,7 @@ from inference.dicom.instance import Instance, Upload
 from inference.dicom.reader import open_upload
 from inference.dicom.walked import LIMITS
 from tests.inference.dicom import raw
-from tests.inference.dicom.raw import ct_file, write
+from tests.inference.dicom.raw import ct_file, element, sequence, write
 from tests.shared import SHARED, needs_shared
 
 CONFORMANCE = SHARED / "data/conformance"
@@ -302,6 +305,43 @@ def test_frames_that_do_not_match_their_groups_are_refused(tmp_path: Path) -> No
     write(tmp_path, "bad", ct_file(frames="3", sop_instance="1.5"))
     with open_upload([tmp_path]) as upload:
         assert reasons(upload) == {"bad": "frames-inconsistent"}
+
+
+SHARED_GROUPS = (
+    sequence(0x00209116, element(0x00200037, "DS", "1\\0\\0\\0\\1\\0 "))
+    + sequence(0x00289110, element(0x00280030, "DS", "0.7\\0.8"))
+    + sequence(0x00289145, element(0x00281052, "DS", "-1024") + element(0x00281053, "DS", "1 "))
+    + sequence(0x00189314, element(0x00181210, "SH", "Br40\\3"))
+    + sequence(0x00189304, element(0x00181120, "DS", "-12.5"))
+)
+PER_FRAME_GROUPS = (
+    sequence(0x00209113, element(0x00200032, "DS", "0\\0\\1 ")),
+    sequence(0x00209113, element(0x00200032, "DS", "0\\0\\2 "))
+    + sequence(0x00289145, element(0x00281052, "DS", "0 ") + element(0x00281053, "DS", "2 ")),
+)
+
+
+def test_a_frames_own_values_go_before_the_shared_ones(tmp_path: Path) -> None:
+    instance = read_one(tmp_path, raw.enhanced_file(SHARED_GROUPS, *PER_FRAME_GROUPS))
+    first, second = instance.frames
+    assert (first.position_lps_mm, second.position_lps_mm) == ((0, 0, 1), (0, 0, 2))
+    assert first.pixel_spacing_mm == second.pixel_spacing_mm == (0.7, 0.8)
+    assert (first.rescale_slope, first.rescale_intercept) == (1, -1024)
+    assert (second.rescale_slope, second.rescale_intercept) == (2, 0)
+    assert (instance.kernel, instance.gantry_tilt_deg) == ("Br40", -12.5)
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_damaged_enhanced_file_is_an_instance_or_has_a_reason(data: st.DataObject) -> None:
+    damaged = bytearray(raw.enhanced_file(SHARED_GROUPS, *PER_FRAME_GROUPS))
+    for _ in range(data.draw(st.integers(1, 8))):
+        at = data.draw(st.integers(300, len(damaged) - 64))
+        damaged[at] = data.draw(st.integers(0, 255))
+    with tempfile.TemporaryDirectory() as folder:
+        files = [write(Path(folder), "good", ct_file()), write(Path(folder), "bad", bytes(damaged))]
+        with open_upload(files) as upload:
+            assert len(instances(upload)) + len(upload.unread) == 2
 
 
 def test_limits_hold_for_every_file(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from tests.inference.dicom.raw import (
     UNDEFINED,
     delimiter,
     element,
+    sequence,
 )
 from tests.shared import SHARED, needs_shared
 
@@ -124,19 +125,6 @@ def test_an_encapsulated_icon_is_stepped_over() -> None:
     header = walked(raw.meta() + raw.ct_elements() + icon + raw.pixels())
     assert header.pixels is not None
     assert header.pixels.length == 32
-
-
-def sequence(tag: int, *items: bytes, is_open: bool, syntax: str = EXPLICIT_LITTLE) -> bytes:
-    """Return a sequence with lengths or with delimiters."""
-    if is_open:
-        wrapped = b"".join(
-            delimiter(ITEM, UNDEFINED, syntax=syntax) + item + delimiter(ITEM_END, syntax=syntax)
-            for item in items
-        )
-        end = delimiter(SEQUENCE_END, syntax=syntax)
-        return element(tag, "SQ", wrapped, length=UNDEFINED, syntax=syntax) + end
-    wrapped = b"".join(delimiter(ITEM, len(item), syntax=syntax) + item for item in items)
-    return element(tag, "SQ", wrapped, syntax=syntax)
 
 
 @pytest.mark.parametrize("is_open", [False, True])
