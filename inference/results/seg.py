@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
+from firstread.uids import uid_from
 from inference.dicom.instance import Frame, Instance
 from inference.findings import Finding
 from inference.results import codes, headers
@@ -147,8 +148,8 @@ def _source_planes(analysis: Analysis, planes: Sequence[Slice], patient: Dataset
     assert analysis.volume is not None
     grid = analysis.volume.grid
     found = [headers.plane_header(*plane, analysis.study.codecs) for plane in planes]
-    for header in found:
-        header.SOPClassUID = CTImageStorage
+    for plane, header in zip(planes, found, strict=True):
+        header.SOPClassUID, header.SOPInstanceUID = CTImageStorage, _plane_uid(plane)
         header.ImageOrientationPatient = found[0].ImageOrientationPatient
         for keyword in (*headers.OBLIGATORY, *headers.OPTIONAL):
             if keyword in patient:
@@ -171,24 +172,29 @@ def _forget_spacing(seg: Dataset) -> None:
         del seg.DimensionOrganizationType
 
 
+def _plane_uid(plane: Slice) -> str:
+    """Return a name for one plane: its instance's UID, or a stand-in for a frame of several."""
+    instance, frame = plane
+    if len(instance.frames) == 1:
+        return instance.sop_instance_uid
+    return uid_from("frame of", instance.sop_instance_uid, str(frame.number))
+
+
 def _name_frames(seg: Dataset, planes: Sequence[Slice]) -> None:
-    """Give the references to multi-frame sources their SOP class and frame numbers.
+    """Give the references to multi-frame sources their UIDs, SOP classes and frame numbers.
 
     highdicom takes one multi-frame source with all of its frames; here a stack may lie in several,
-    so the frames were handed over as single images (:func:`_source_planes`) and are named
-    afterwards.
+    so the frames were handed over as single images (:func:`_source_planes`) and are named now.
     """
-    classes = {instance.sop_instance_uid: instance.sop_class_uid for instance, _ in planes}
-    if set(classes.values()) == {CTImageStorage}:
-        return
-    positions = np.array([frame.position_lps_mm for _, frame in planes])
+    by_uid = {_plane_uid(plane): plane for plane in planes}
     for groups in seg.PerFrameFunctionalGroupsSequence:
-        position = np.array(groups.PlanePositionSequence[0].ImagePositionPatient, float)
-        _, frame = planes[int(np.argmin(np.linalg.norm(positions - position, axis=1)))]
         for reference in groups.DerivationImageSequence[0].SourceImageSequence:
-            reference.ReferencedSOPClassUID = classes[reference.ReferencedSOPInstanceUID]
-            if reference.ReferencedSOPClassUID != CTImageStorage:
+            instance, frame = by_uid[reference.ReferencedSOPInstanceUID]
+            reference.ReferencedSOPClassUID = instance.sop_class_uid
+            reference.ReferencedSOPInstanceUID = instance.sop_instance_uid
+            if len(instance.frames) > 1:
                 reference.ReferencedFrameNumber = frame.number
+    classes = {instance.sop_instance_uid: instance.sop_class_uid for instance, _ in planes}
     seg.SourceImageSequence = list(_instance_references(classes))
     seg.ReferencedSeriesSequence[0].ReferencedInstanceSequence = list(_instance_references(classes))
 
