@@ -12,7 +12,7 @@ from types import FrameType
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader, Dataset
 
 from training import checkpoint as checkpoints
@@ -149,7 +149,7 @@ def train_network(
     """
     network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     average = AveragedModel(
-        network, multi_avg_fn=get_ema_multi_avg_fn(settings.average_decay), use_buffers=True
+        network, multi_avg_fn=_towards(settings.average_decay), use_buffers=True
     )
     optimiser = torch.optim.AdamW(
         network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
@@ -197,6 +197,20 @@ def share_done(step: int, trained_s: float, settings: LoopSettings) -> float:
     """Return how much of the run is done, by steps or by time, whichever is more."""
     by_time = trained_s / settings.seconds if settings.seconds else 0.0
     return max(step / settings.steps, by_time)
+
+
+def _towards(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
+    """An exponential moving average that forgets its first, random weights quickly."""
+
+    def move(averages: Sequence[Tensor], values: Sequence[Tensor], count: Tensor | int) -> None:
+        share = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
+        for average, value in zip(averages, values, strict=True):
+            if average.is_floating_point():
+                average.lerp_(value, share)
+            else:
+                average.copy_(value)
+
+    return move
 
 
 def _take_step(
