@@ -70,6 +70,24 @@ def test_a_shift_of_three_hundred_is_seen() -> None:
     assert the_problem(a_chest() + np.int16(300)) != ""
 
 
+def test_air_at_minus_720_is_not_at_its_place() -> None:
+    hu = a_chest()
+    hu[hu < -500] = -720
+    assert the_problem(hu) == "air-not-at-its-place"
+
+
+def test_a_body_of_180_is_not_at_its_place() -> None:
+    hu = a_chest()
+    hu[hu > -500] = 180
+    assert the_problem(hu) == "soft-tissue-not-at-its-place"
+
+
+def test_blank_slices_beyond_the_body_are_allowed() -> None:
+    hu = a_chest()
+    hu[:3] = hu[-3:] = -1024
+    assert judged(hu) == []
+
+
 def test_a_volume_of_padding_is_no_measurement() -> None:
     assert the_problem(np.full(SHAPE, -1024, np.int16)) == "mostly-padding"
 

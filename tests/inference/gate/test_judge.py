@@ -62,6 +62,18 @@ def test_a_chest_without_its_bases_is_limited(chest: list[Path]) -> None:
     assert reason.numbers["end"] == "feet"
 
 
+def test_numbers_that_begin_late_where_the_lungs_are_cut_tell_of_more_slices(
+    chest: list[Path], tmp_path: Path
+) -> None:
+    def numbered(k: int) -> Edit:
+        return lambda dataset: setattr(dataset, "InstanceNumber", k + 1)  # from the feet up
+
+    files = [edited(file, tmp_path, numbered(k)) for k, file in enumerate(chest)]
+    without_bases, without_apices = found(judged(files[30:])), found(judged(files[:70]))
+    assert without_bases[Code.INSTANCES_MISSING] is Status.LIMITS
+    assert Code.INSTANCES_MISSING not in without_apices
+
+
 def test_doubles_with_equal_pixels_are_a_limit(chest: list[Path], tmp_path: Path) -> None:
     copy = edited(chest[30], tmp_path, lambda d: setattr(d, "SOPInstanceUID", "1.2.3.4"))
     judgement = judged([*chest, copy])

@@ -60,3 +60,10 @@ def test_steps_that_swing_by_less_than_a_tenth_are_usual() -> None:
 
 def test_two_slices_have_one_usual_step() -> None:
     assert measure_spacing([0.0, 3.0]).usual_mm == 3.0
+
+
+def test_the_usual_step_is_found_where_most_steps_are_gaps() -> None:
+    positions = np.cumsum([2.5, 5.0, 5.0, 5.0] * 12)
+    spacing = measure_spacing(positions)
+    assert spacing.usual_mm == pytest.approx(2.5)
+    assert len(spacing.gaps) == 36
