@@ -34,7 +34,9 @@ LOWEST_PLATEAU_HU = -50.0
 HIGHEST_PLATEAU_HU = 150.0
 # A solid nodule is bright nearly everywhere this far inside the network's edge; one with a soft rim
 # is not.
-RIM_MM, SOLID_SHARE = 1.5, 0.75
+RIM_MM, SOLID_SHARE = 1.5, 0.85
+# A mask that changes more than this was not refined but replaced: the class is doubtful, it stays.
+LOWEST_AGREEMENT = 0.65
 # The edge may move outwards by this much, or by this share of the diameter, whichever is more.
 OUTWARDS_MM, OUTWARDS_SHARE = 1.5, 0.15
 # Directions in which tissue goes on beyond that are vessels or pleura: there the edge stays.
@@ -78,8 +80,8 @@ def refine(candidate: Candidate, volume: Volume) -> Refined | None:
     refined = network
     if threshold is not None:
         refined = one_piece(at_half_maximum(hu, network, threshold, spacing_zyx_mm), centre)
-        if not refined.any():
-            refined = network
+        if not _agree(refined, network):
+            density, refined = Density.UNKNOWN, network
     start = tuple(first for first, _ in box)
     return Refined(cropped(network, start), cropped(refined, start), density)
 
@@ -136,6 +138,13 @@ def at_half_maximum(
     is_leak = leaking > LEAK_SHARE * np.maximum(counted, 1)
     grown: Bools = bright & (outside_mm <= reach_mm) & (network | ~is_leak[foot])
     return grown
+
+
+def _agree(refined: Bools, network: Bools) -> bool:
+    """Whether Dice of two masks is at least :data:`LOWEST_AGREEMENT`."""
+    both = np.count_nonzero(refined & network)
+    total = np.count_nonzero(refined) + np.count_nonzero(network)
+    return bool(2 * both >= LOWEST_AGREEMENT * total)
 
 
 def _box_around(candidate: Candidate, grid: Grid) -> tuple[tuple[int, int], ...] | None:

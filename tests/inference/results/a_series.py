@@ -171,7 +171,7 @@ def _single(spec: Spec, grid: Grid, hu: NDArray[np.int16], z: int, role: str) ->
     ds.PixelSpacing = [ROW_MM, COLUMN_MM]
     ds.SliceThickness = STEP_MM
     ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType = 1, 0, "HU"
-    ds.PixelData = hu[z].tobytes()
+    ds.add_new("PixelData", "OW", hu[z].tobytes())
     return _apply_extra(ds, spec)
 
 
@@ -197,7 +197,7 @@ def _multi_frame(spec: Spec, grid: Grid, hu: NDArray[np.int16]) -> Dataset:
         own.PlanePositionSequence, own.FrameContentSequence = [place], [content]
         frames.append(own)
     ds.PerFrameFunctionalGroupsSequence = frames
-    ds.PixelData = hu[::-1].tobytes()
+    ds.add_new("PixelData", "OW", hu[::-1].tobytes())
     return _apply_extra(ds, spec)
 
 
@@ -206,6 +206,8 @@ def _save(ds: Dataset, path: Path) -> None:
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
     ds.file_meta.MediaStorageSOPInstanceUID = ds.get("SOPInstanceUID") or FRAME_UID
+    # The texts are raw bytes: without this pydicom decodes them as declared and encodes them anew.
+    ds.set_original_encoding(False, True, ds._character_set)
     dcmwrite(path, ds, enforce_file_format=True)
 
 
