@@ -22,5 +22,5 @@ def a_scan(case: str) -> Volume:
     hu = np.stack(
         [s.pixel_array * float(s.RescaleSlope) + float(s.RescaleIntercept) for s in slices]
     )
-    grid = Grid(origins, *direction, (rows, columns), (hu.shape[1], hu.shape[2]))
+    grid = Grid(origins, direction[0], direction[1], (rows, columns), (hu.shape[1], hu.shape[2]))
     return Volume(np.maximum(np.rint(hu), -1024).astype(np.int16), grid)

@@ -43,6 +43,7 @@ class Runtime(Protocol):
 
         Returns
         -------
-        Output name -> float32 array, new at every call.
+        Output name -> float32 array, new at every call. A runtime may know an output by further
+        names too.
         """
         ...

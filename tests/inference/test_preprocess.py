@@ -126,6 +126,14 @@ def test_what_lies_outside_the_scan_is_air() -> None:
     assert np.all(sampled[~is_outside] == 40)
 
 
+def test_half_a_voxel_beyond_the_last_centre_still_has_its_value() -> None:
+    volume = Volume(np.full(PLAIN.shape_zyx, 40, np.int16), PLAIN)
+    for share, expected_hu in ((-0.4, 40), (-0.6, AIR_HU)):
+        for index in ((share, 20, 20), (6, share, 20), (6, 20, share)):
+            place = Grid.regular(PLAIN.to_lps(index), (2.5, 0.7, 0.9), (1, 1, 1))
+            assert resample(volume, place).item() == expected_hu
+
+
 def test_a_target_that_is_rotated_against_the_scan_is_refused() -> None:
     with pytest.raises(ValueError, match="axes"):
         resample(ramp(PLAIN), GRIDS["oblique"])

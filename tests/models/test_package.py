@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,7 +83,7 @@ def test_a_listed_name_cannot_point_out_of_the_folder(tmp_path: Path, name: str)
     ],
 )
 def test_a_description_that_breaks_the_schema_is_refused(
-    tmp_path: Path, changes: dict[str, object]
+    tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     version = str(changes.pop("version", "1.0.0"))
     with pytest.raises(PackageDamaged, match=r"model\.yaml"):

@@ -116,6 +116,23 @@ def test_a_chest_without_balls_has_none(package: Package) -> None:
     assert hits(found(plain, package)) == 0
 
 
+def test_the_lowest_operating_point_is_the_one_that_limits(tmp_path: Path) -> None:
+    points = make_package(tmp_path).description.model_dump(mode="json")["operating_points"]
+    points["high_sensitivity"]["threshold"] = 0.01
+    points["few_alerts"]["threshold"] = 0.99
+    timid = blob_network(gain=1.0)  # hundreds of weak peaks in noise
+    package = make_package(tmp_path, timid, version="1.0.1", operating_points=points, floor=0.0)
+    noise = np.random.default_rng(1).normal(0, 40, GRID.shape_zyx)
+    noisy = Volume((CHEST.hu + noise).astype(np.int16), GRID)
+    lungs = lungs_of(noisy)
+    labels = lungs.labels.copy()
+    labels[:50], labels[60:] = 0, 0
+    few = replace(lungs, labels=labels, box_zyx=((50, 60), *lungs.box_zyx[1:]))
+    candidates = detect(noisy, few, package, open_runtime(package, threads=1))
+    assert len(candidates) > 30
+    assert candidates[-1].score < 0.99
+
+
 def test_progress_ends_where_it_said(package: Package) -> None:
     told: list[tuple[str, int, int]] = []
     runtime = open_runtime(package, threads=1)

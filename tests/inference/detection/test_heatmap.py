@@ -151,7 +151,12 @@ def crowd(above: int, below: int) -> Outputs:
     outputs = nothing()
     places = [(z, y, x) for z in range(2, 23, 4) for y in range(2, 19, 4) for x in range(2, 27, 4)]
     for k, place in enumerate(places[: above + below]):
-        peak(outputs, place, 1.0 + 0.01 * k if k < above else -2.0 + 0.01 * (k - above), diameter_mm=4.0)
+        peak(
+            outputs,
+            place,
+            1.0 + 0.01 * k if k < above else -2.0 + 0.01 * (k - above),
+            diameter_mm=4.0,
+        )
     return outputs
 
 

@@ -14,7 +14,7 @@ from models.runtime import PROVIDERS, Runtime, choice, open_runtime
 from models.runtime.onnx_runtime import OnnxRuntimeCpu
 from models.runtime.openvino_cpu import OpenVinoCpu
 from models.runtime.processor import describe_processor, has_amx
-from tests.packages import make_package, random_network
+from tests.packages import blob_network, make_package, random_network
 
 # The limits that the documentation promises, against ONNX Runtime in f32.
 WORST_F32 = 1e-4
@@ -86,6 +86,12 @@ def test_a_new_shape_and_an_old_one_again_give_what_they_gave_alone(name: str) -
     alone = PROVIDERS[name](random_network(), threads=2).run(voxels())
     again = runtime.run(voxels())
     assert all(np.array_equal(alone[output], again[output]) for output in alone)
+
+
+@pytest.mark.parametrize("name", ["openvino-cpu", "onnxruntime-cpu"])
+def test_an_output_keeps_its_name_where_its_last_step_does_nothing(name: str) -> None:
+    outputs = PROVIDERS[name](blob_network(gain=1.0), threads=1).run(voxels())
+    assert {"heat", "offset", "log_diameter", "mask"} <= set(outputs)
 
 
 @pytest.mark.parametrize("name", ["openvino-cpu", "onnxruntime-cpu"])
