@@ -24,7 +24,7 @@ SHARED_GROUPS = 0x52009229
 PER_FRAME_GROUPS = 0x52009230
 PIXELS = 0x7FE00010
 
-# Pixel Data and its float and double forms: here a walk ends.
+# Pixel Data and its float and double forms: here a walk ends. Only the first is looked at.
 _PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, PIXELS})
 
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
@@ -170,7 +170,7 @@ class DataSetWalk:
                 raise HeaderRefused("too-slow")
             vr, length, start = self._value_at()
             if not self.levels and tag in _PIXEL_TAGS:
-                pixels = _pixels(self.window, start, length, self.is_little, self.limits)
+                pixels = self._pixels(tag, length, start)
                 break
             if not self.levels and tag in self.found:
                 raise HeaderRefused("element-repeated")
@@ -307,6 +307,32 @@ class DataSetWalk:
         else:
             self.position = end
 
+    def _pixels(self, tag: int, length: int, start: int) -> Pixels | None:
+        """Return where the pixels lie, all within the file, fragments ended by a delimiter."""
+        if tag != PIXELS:
+            return None
+        if length != _UNDEFINED:
+            if start + length > self.window.size:
+                raise HeaderRefused("truncated")
+            return Pixels(start, length)
+        item_at = struct.Struct("<HHL" if self.is_little else ">HHL").unpack
+        fragments: list[tuple[int, int]] = []
+        position = start
+        while True:
+            group, number, size = item_at(self.window.peek(position))
+            tag = group << 16 | number
+            position += 8
+            if tag == _SEQUENCE_END:
+                return Pixels(start, None, tuple(fragments))
+            if tag != _ITEM or size == _UNDEFINED:
+                raise HeaderRefused("sequence-broken")
+            if position + size > self.window.size:
+                raise HeaderRefused("truncated")
+            fragments.append((position, size))
+            if len(fragments) > self.limits.items:
+                raise HeaderRefused("too-many-items")
+            position += size
+
 
 def _elements_limit(number_of_frames: bytes, limits: Limits) -> int:
     text = number_of_frames.strip(b" \0")
@@ -314,28 +340,3 @@ def _elements_limit(number_of_frames: bytes, limits: Limits) -> int:
     if frames > limits.frames:
         raise HeaderRefused("too-many-frames")
     return max(limits.elements, limits.elements_per_frame * frames)
-
-
-def _pixels(window: Window, start: int, length: int, little: bool, limits: Limits) -> Pixels:
-    """Return where the pixels lie, all within the file, fragments ended by a delimiter."""
-    if length != _UNDEFINED:
-        if start + length > window.size:
-            raise HeaderRefused("truncated")
-        return Pixels(start, length)
-    item_at = struct.Struct("<HHL" if little else ">HHL").unpack
-    fragments: list[tuple[int, int]] = []
-    position = start
-    while True:
-        group, number, size = item_at(window.peek(position))
-        tag = group << 16 | number
-        position += 8
-        if tag == _SEQUENCE_END:
-            return Pixels(start, None, tuple(fragments))
-        if tag != _ITEM or size == _UNDEFINED:
-            raise HeaderRefused("sequence-broken")
-        if position + size > window.size:
-            raise HeaderRefused("truncated")
-        fragments.append((position, size))
-        if len(fragments) > limits.items:
-            raise HeaderRefused("too-many-items")
-        position += size

@@ -5,7 +5,6 @@ crashed, hung, grew or has done its share of work is closed; the next need start
 """
 
 import atexit
-import contextlib
 import json
 import os
 import signal
@@ -103,9 +102,10 @@ class DecoderProcess:
     def close(self) -> None:
         """End the child and everything that it started."""
         self._connection.close()
-        with contextlib.suppress(ProcessLookupError):
+        # Once it has been waited for, its number may belong to somebody else.
+        if self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+            self._process.wait()
 
 
 _kept: list[DecoderProcess] = []

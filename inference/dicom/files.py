@@ -171,21 +171,20 @@ def _unpack_member(
     # The other methods may ask for any amount of memory before the first byte comes out.
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return "zip-method-unsupported", 0
-    written = 0
+    reason, written = "", 0
     try:
         with archive.open(member) as packed, target.open("xb") as out:
             while chunk := packed.read(_CHUNK_BYTES):
                 written += len(chunk)
                 if written > allowed:
+                    reason = "zip-too-large"
                     break
                 out.write(chunk)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError):
+        reason = "zip-damaged"
+    if reason:
         target.unlink(missing_ok=True)
-        return "zip-damaged", 0
-    if written > allowed:
-        target.unlink()
-        return "zip-too-large", written
-    return "", written
+    return reason, written
 
 
 def _directory_bytes(path: Path) -> int:

@@ -156,6 +156,23 @@ def test_accents_in_descriptions_are_not_made_chinese() -> None:
     assert [decode(text.encode("latin-1"), ("ISO_IR 100",), codec) for text in raw] == raw
 
 
+@pytest.mark.parametrize("words", [["Größe 5 mm"], ["ÄÖÜß nativ", "über"]])
+def test_short_and_odd_runs_of_high_bytes_are_accents(words: list[str]) -> None:
+    raw = [text.encode("latin-1") for text in words]
+    assert all(value.decode("gb18030") for value in raw)  # they could be Chinese
+    assert decide([], raw, ("ISO_IR 100",)) == Decision(BY_VALUE, 4)
+
+
+def test_a_name_without_high_bytes_leaves_the_decision_to_the_descriptions() -> None:
+    raw = [text.encode("gb18030") for text in DESCRIPTIONS]
+    assert decide([b"Wang^XiaoDong"], raw, ()) == Decision("gb18030", 3)
+
+
+def test_a_delimiter_brings_the_first_declared_set_back_after_an_escape() -> None:
+    declared = ("ISO 2022 IR 100", "ISO 2022 IR 126")
+    assert decode(b"\x1b-F\xe4\xe9^J\xf6rg", declared, BY_VALUE) == "δι^Jörg"
+
+
 def test_one_european_name_keeps_the_chinese_of_a_study_from_being_guessed() -> None:
     names = ["王^小东".encode("gb18030"), "Müller^Jörg".encode("latin-1")]
     assert decide(names, [], ("ISO_IR 100",)) == Decision(BY_VALUE, 4)

@@ -1,4 +1,5 @@
 import os
+import resource
 import signal
 import struct
 import subprocess
@@ -295,6 +296,22 @@ def test_children_stay_warm_between_calls(tmp_path: Path, decoder: pytest.Monkey
 
 
 @pytest.mark.slow
+def test_nothing_more_is_decoded_after_a_failure(
+    tmp_path: Path, decoder: pytest.MonkeyPatch
+) -> None:
+    for number in range(10, 40):
+        data = compressed_file(sop_instance=f"1.{number}")
+        if number == 10:
+            data = data.replace(bytes(range(64)), bytes(64))
+        write(tmp_path, str(number), data)
+    put_in_place(decoder, "1 // (frame[1] - frame[0]) * (time.sleep(0.05) or numpy.ones((4, 4)))")
+    told: list[int] = []
+    with planes_of(tmp_path) as planes, pytest.raises(PixelsUndecodable):
+        read_pixels(planes, lambda _stage, done, _total: told.append(done), workers=2)
+    assert len(told) < 25
+
+
+@pytest.mark.slow
 def test_a_worn_child_is_replaced(tmp_path: Path, decoder: pytest.MonkeyPatch) -> None:
     decoder.setattr(decoder_process, "RECYCLE_FRAMES", 1)
     put_in_place(decoder, "numpy.full((4, 4), os.getpid() % 10000)")
@@ -454,3 +471,26 @@ def test_three_hundred_plain_slices_cost_less_than_a_second(tmp_path: Path) -> N
     print(f"300 uncompressed slices: {cpu_s:.2f} CPU s")  # noqa: T201
     assert hu.shape == (300, 512, 512)
     assert cpu_s < 1.0 or os.getloadavg()[0] > 4
+
+
+@needs_shared
+@pytest.mark.slow
+def test_a_compressed_scan_costs_little_more_than_its_decoder(decoder: pytest.MonkeyPatch) -> None:
+    assert decoder
+    before = _cpu_s()
+    with open_upload([SHARED / "data/ct/lidc-idri-0002"]):
+        print(f"headers of 261 slices: {_cpu_s() - before:.2f} CPU s")  # noqa: T201
+    before = _cpu_s()
+    with planes_of(SHARED / "data/ct/lidc-idri-0001") as planes:
+        assert read_pixels(planes).shape == (133, 512, 512)
+    decoder_process.close_all()
+    cpu_s = _cpu_s() - before
+    print(f"lidc-idri-0001, headers and HU: {cpu_s:.2f} CPU s")  # noqa: T201
+    # pyjpegls alone takes 0.011 s a slice.
+    assert cpu_s < 133 * 0.011 * 3
+
+
+def _cpu_s() -> float:
+    """Return the processor time of this process and of its children that have ended."""
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(sum(resource.getrusage(kind)[:2]) for kind in kinds)

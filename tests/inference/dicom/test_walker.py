@@ -68,6 +68,11 @@ def test_the_pixels_lie_where_the_walk_says() -> None:
     assert data[pixels.offset :] == bytes(range(32))
 
 
+def test_float_pixels_are_no_pixels() -> None:
+    floats = element(0x7FE00008, "OF", bytes(32))
+    assert walked(raw.meta() + raw.ct_elements() + floats).pixels is None
+
+
 def test_fragments_are_found_each_with_its_place() -> None:
     encapsulated = (
         element(0x7FE00010, "OB", length=UNDEFINED) + delimiter(ITEM) + delimiter(ITEM, 4) + b"abcd"
@@ -76,6 +81,12 @@ def test_fragments_are_found_each_with_its_place() -> None:
     pixels = walked(data + delimiter(SEQUENCE_END)).pixels
     assert pixels is not None
     assert [data[at : at + length] for at, length in pixels.fragments] == [b"", b"abcd"]
+
+
+def test_millions_of_fragments_end_at_the_limit() -> None:
+    encapsulated = element(0x7FE00010, "OB", length=UNDEFINED) + delimiter(ITEM, 0) * 300_000
+    data = raw.meta("1.2.840.10008.1.2.4.80") + raw.ct_elements() + encapsulated
+    assert reason(data + delimiter(SEQUENCE_END)) == "too-many-items"
 
 
 def test_encapsulated_pixels_without_their_end_are_truncated() -> None:
