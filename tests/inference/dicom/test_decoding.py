@@ -475,8 +475,8 @@ def test_three_hundred_plain_slices_cost_less_than_a_second(tmp_path: Path) -> N
 
 @needs_shared
 @pytest.mark.slow
-def test_a_compressed_scan_costs_little_more_than_its_decoder(decoder: pytest.MonkeyPatch) -> None:
-    assert decoder
+@pytest.mark.usefixtures("decoder")
+def test_a_compressed_scan_costs_little_more_than_its_decoder() -> None:
     before = _cpu_s()
     with open_upload([SHARED / "data/ct/lidc-idri-0002"]):
         print(f"headers of 261 slices: {_cpu_s() - before:.2f} CPU s")  # noqa: T201
