@@ -39,7 +39,7 @@ SPHERE_SHARE = 0.1
 CORE_SHARE, CORE_FROM_MM, SHELL_SHARES = 0.3, 7.0, (0.4, 0.85)
 CORE_TILT, CORE_WANDER, WANDER_MM = 0.45, 0.25, 1.5
 # Changes whenever the same arguments would give another bank.
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)

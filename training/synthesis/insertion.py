@@ -21,7 +21,7 @@ Bools = NDArray[np.bool_]
 NOISE_SIGMA_MM, NOISE_LIMIT_HU, NOISE_DEVIATIONS = 1.5, 60.0, 3.0
 SOLID_HU, CALCIFIED_HU, GROUND_GLASS_HU = (-60.0, 90.0), (100.0, 500.0), (-680.0, -420.0)
 # Uneven density inside (standard deviation), and how far it reaches: no tissue is flat.
-SOLID_UNEVEN_HU, GROUND_GLASS_UNEVEN_HU, UNEVEN_MM = 12.0, 45.0, 2.5
+SOLID_UNEVEN_HU, GROUND_GLASS_UNEVEN_HU, UNEVEN_MM = 8.0, 40.0, 4.0
 # Ground glass has no sharp outline of its own.
 FUZZY_MM = (0.2, 1.2)
 # Large calcified insertions look absurd and teach that white is nodule.

@@ -19,7 +19,9 @@ Floats = NDArray[np.float32]
 # A fine voxel is a thirtieth of the body, within these limits: small bodies need it, large ones
 # would only cost time.
 FINE_SHARE, FINEST_MM, COARSEST_MM = 1 / 30, 0.3, 0.8
-SMOOTHING_MM = 0.4
+# Along z the votes are smoothed before resampling, in slices; then in all directions, or the rings
+# between the outlines of neighbouring slices would stay steps. The level gives the volume back.
+STAIRS_SLICES, SMOOTHING_MM, SMOOTHING_SLICES = 0.6, 0.4, 0.4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,14 +95,14 @@ def shape_from_votes(
     diameter_mm = sphere_diameter_mm(volume_mm3)
     fine_mm = float(np.clip(diameter_mm * FINE_SHARE, FINEST_MM, COARSEST_MM))
     share = np.pad(votes.astype(np.float32) / np.float32(readers), 2)
-    # Half a slice of smoothing takes the stairs away and leaves the body's height.
-    share = np.asarray(ndimage.gaussian_filter1d(share, 0.6, axis=0), np.float32)
+    share = np.asarray(ndimage.gaussian_filter1d(share, STAIRS_SLICES, axis=0), np.float32)
     counts = [
         max(3, round(n * mm / fine_mm)) for n, mm in zip(share.shape, spacing_zyx_mm, strict=True)
     ]
     for axis, count in enumerate(counts):
         share = _resampled(share, axis, count, fine_mm / spacing_zyx_mm[axis])
-    share = ndimage.gaussian_filter(share, SMOOTHING_MM / fine_mm, truncate=3)
+    smoothing_mm = max(SMOOTHING_MM, SMOOTHING_SLICES * spacing_zyx_mm[0])
+    share = ndimage.gaussian_filter(share, smoothing_mm / fine_mm, truncate=3)
     inside = min(share.size - 1, max(1, round(volume_mm3 / fine_mm**3)))
     level = np.partition(share.ravel(), share.size - inside)[share.size - inside]
     field = _trimmed(share - level)
