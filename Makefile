@@ -13,9 +13,9 @@ help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/.serving ## make a phantom chest CT, analyse it, and say where the results lie
-	@mkdir -p $(DEMO)
-	@$(BIN)/firstread phantom $(DEMO)/phantom --nodules 6,10,20 --spacing 1.25 --slices 240 --seed 1 --replace
-	@$(BIN)/firstread analyse $(DEMO)/phantom --out $(DEMO)/result --replace
+	@rm -rf $(DEMO) && mkdir -p $(DEMO)
+	@$(BIN)/firstread phantom $(DEMO)/phantom --nodules 6,10,20 --spacing 1.25 --slices 240 --seed 1
+	@$(BIN)/firstread analyse $(DEMO)/phantom --out $(DEMO)/result
 
 setup: .venv/.complete ## install everything for development into .venv
 
