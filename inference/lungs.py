@@ -37,6 +37,8 @@ Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 CLOSING_MM = 6.0
 # A finding may lie this far outside the thresholded lung (masses: 9 to 16 mm) and have its side.
 SIDE_REACH_MM = 30.0
+# A tip of this share of a lung's largest section in an end slice still shows where the lung ends.
+CUT_SHARE = 0.05
 # How far area falls from the widest section to nothing, for the estimate of what was cut off.
 TAPER_MM = {"feet": 100.0, "head": 80.0}
 
@@ -155,7 +157,7 @@ class Lungs:
         """
         places = np.asarray(places_lps_mm, float).reshape(-1, 3)
         inside = self._labels_at(places) > 0
-        distances, _ = _surface_tree(self.labels, self.grid)[0].query(places)
+        distances, _ = _surface_tree(self.labels, self.grid).query(places)
         return np.where(inside, 0.0, distances)
 
     def laterality_at(self, place_lps_mm: ArrayLike) -> Laterality:
@@ -174,9 +176,10 @@ class Lungs:
         label = self._label_near(place_lps_mm)
         if label not in _SIDES:
             return None
-        slices = np.flatnonzero((self.labels == label).any(axis=(1, 2)))
-        if slices[0] == 0 or slices[-1] == len(self.labels) - 1:
+        counts = np.count_nonzero(self.labels == label, axis=(1, 2))
+        if max(counts[0], counts[-1]) >= CUT_SHARE * counts.max():
             return None
+        slices = np.flatnonzero(counts)
         index = np.zeros((2, 3))
         index[:, 0] = slices[[0, -1]]
         index[:, 1:] = self.grid.to_index(place_lps_mm)[1:]
@@ -192,13 +195,26 @@ class Lungs:
         return np.where(is_known, self.labels[tuple(np.moveaxis(index, -1, 0))], 0).astype(np.uint8)
 
     def _label_near(self, place_lps_mm: ArrayLike) -> int:
-        place = np.asarray(place_lps_mm, float).reshape(1, 3)
-        label = int(self._labels_at(place)[0])
+        """Return the label that holds a place, or the nearest within reach; 0: there is none."""
+        place = np.asarray(place_lps_mm, float)
+        label = int(self._labels_at(place[None])[0])
         if label:
             return label
-        tree, labels = _surface_tree(self.labels, self.grid)
-        distance, nearest = tree.query(place[0], distance_upper_bound=SIDE_REACH_MM)
-        return int(labels[nearest]) if np.isfinite(distance) else 0
+        near = np.abs(self.grid.positions_mm - place @ self.grid.normal) <= SIDE_REACH_MM
+        slices = np.flatnonzero(near)
+        if slices.size == 0:
+            return 0
+        # Twice the reach in the plane: the slices of a tilted stack are shifted against each other.
+        index = self.grid.to_index(place)[1:]
+        half = 2 * SIDE_REACH_MM / np.array(self.grid.spacing_yx_mm)
+        (y0, x0), (y1, x1) = np.maximum(index - half, 0), np.maximum(index + half + 1, 0)
+        window = slice(slices[0], slices[-1] + 1), slice(int(y0), int(y1)), slice(int(x0), int(x1))
+        at = np.argwhere(self.labels[window]) + np.array([slices[0], int(y0), int(x0)])
+        if len(at) == 0:
+            return 0
+        distances = np.linalg.norm(self.grid.to_lps(at) - place, axis=1)
+        nearest = int(distances.argmin())
+        return int(self.labels[tuple(at[nearest])]) if distances[nearest] <= SIDE_REACH_MM else 0
 
 
 _SIDES = {LEFT: Laterality.LEFT, RIGHT: Laterality.RIGHT}
@@ -274,8 +290,7 @@ def _close(labels: Labels, grid: Grid) -> Labels:
     return result
 
 
-def _surface_tree(labels: Labels, grid: Grid) -> tuple[KDTree, Labels]:
-    """Return a search tree over the surface voxels' centres (LPS mm), and their labels."""
+def _surface_tree(labels: Labels, grid: Grid) -> KDTree:
+    """Return a search tree over the surface voxels' centres (LPS mm)."""
     inner = ndimage.binary_erosion(labels > 0)
-    surface = np.argwhere((labels > 0) & ~inner)
-    return KDTree(grid.to_lps(surface)), labels[tuple(surface.T)]
+    return KDTree(grid.to_lps(np.argwhere((labels > 0) & ~inner)))

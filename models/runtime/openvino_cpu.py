@@ -55,8 +55,8 @@ class OpenVinoCpu:
         """Run the network once; see :meth:`models.runtime.Runtime.run`."""
         # Copies, by default: the request's own memory is written over by the next run.
         results = self._request.infer([volume], share_outputs=False)
-        # All names: where a last step was folded away (times 1), the tensor before it lends the output
-        # its name, and any one of them need not be the package's.
+        # All names: where a last step was folded away (times 1), the tensor before it lends the
+        # output its name, and any one of them need not be the package's.
         return {
             name: np.asarray(results[output], np.float32)
             for output in self._network.outputs
