@@ -1,5 +1,36 @@
 """``firstread train``: from a configuration to a package."""
 
+from pathlib import Path
+from typing import Annotated
 
-def train() -> None:
-    """Train."""
+import typer
+
+from serving.cli.output import progress_bar, say, tell
+
+
+def train(
+    configuration: Annotated[Path, typer.Argument(help="For instance configs/training/x.yaml.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the run; default var/training/<name>-<version>.")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Time budget of the whole run; default: its patches.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint.")] = False,
+    packages: Annotated[
+        Path, typer.Option(help="Where the package is written when the run is complete.")
+    ] = Path("models/packages"),
+) -> None:
+    """Train a package; stops at a checkpoint when asked to (Ctrl-C or SIGTERM), goes on with --resume."""
+    from training.configuration import read_configuration
+    from training.packaging import make_package
+    from training.run import train as run
+
+    described = read_configuration(configuration).package
+    folder = out or Path(f"var/training/{described.name}-{described.version}")
+    with progress_bar() as progress:
+        if not run(configuration, out=folder, minutes=minutes, resume=resume, progress=progress):
+            say(f"stopped at a checkpoint in {folder}; go on with --resume --out {folder}")
+            return
+        package = make_package(configuration, run=folder, packages=packages, progress=progress)
+    tell(f"{package.reference} in {package.folder}, sha256 {package.sha256}")
