@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from inference.detection.candidate import Candidate
-from inference.mask import Bools, SourceMask, cropped, one_piece
+from inference.mask import Bools, Floats, SourceMask, cropped, one_piece
 from inference.volume import Grid, Volume
+
+Spacing = tuple[float, float, float]
 
 MASK_PROBABILITY = 0.5
 # Room around the network's mask in which the edge and the surrounding lung are looked for.
@@ -30,12 +32,11 @@ FEWEST_VOXELS = 12
 # A core at or above this is solid; a ground-glass nodule reaches about -350.
 SOLID_FROM_HU = -250.0
 # The plateau of a solid nodule is seldom below this; that of a small one is blurred away, not soft.
-LOWEST_PLATEAU_HU = -50.0
-HIGHEST_PLATEAU_HU = 150.0
+PLATEAU_HU = (-50.0, 150.0)
 # A solid nodule is bright nearly everywhere this far inside the network's edge; one with a soft rim
 # is not.
 RIM_MM, SOLID_SHARE = 1.5, 0.85
-# A mask that changes more than this was not refined but replaced: the class is doubtful, it stays.
+# A mask that changes more than this (Dice) was not refined but replaced: the class is doubtful.
 LOWEST_AGREEMENT = 0.65
 # The edge may move outwards by this much, or by this share of the diameter, whichever is more.
 OUTWARDS_MM, OUTWARDS_SHARE = 1.5, 0.15
@@ -75,21 +76,51 @@ def refine(candidate: Candidate, volume: Volume) -> Refined | None:
     if not network.any():
         return None
     hu = volume.hu[tuple(slice(*ends) for ends in box)].astype(np.float32)
-    spacing_zyx_mm = _local_spacing(volume.grid, box)
-    density, threshold = classify(hu, network, spacing_zyx_mm)
-    refined = network
-    if threshold is not None:
-        refined = one_piece(at_half_maximum(hu, network, threshold, spacing_zyx_mm), centre)
-        if not _agree(refined, network):
-            density, refined = Density.UNKNOWN, network
+    density, refined = _at_its_edge(hu, network, centre, _local_spacing(volume.grid, box))
     start = tuple(first for first, _ in box)
     return Refined(cropped(network, start), cropped(refined, start), density)
 
 
-def classify(
-    hu: NDArray[np.float32], network: Bools, spacing_zyx_mm: tuple[float, float, float]
-) -> tuple[Density, float | None]:
-    """Return the density class of a mask, and the HU of its edge where that is known.
+def _at_its_edge(
+    hu: NDArray[np.float32], network: Bools, centre: Floats, spacing_zyx_mm: Spacing
+) -> tuple[Density, Bools]:
+    """Return the class, and the mask at half maximum where that is solid, else the network's."""
+    levels = levels_of(hu, network, spacing_zyx_mm)
+    if levels is None:
+        return Density.UNKNOWN, network
+    inside_mm = ndimage.distance_transform_edt(network, sampling=spacing_zyx_mm)
+    below_rim = hu[inside_mm >= min(RIM_MM, 0.5 * float(inside_mm.max()))]
+    is_bright = np.mean(below_rim >= levels.edge_hu) >= SOLID_SHARE
+    if levels.plateau_hu < SOLID_FROM_HU or not is_bright:
+        return Density.SUBSOLID, network
+    grown = at_half_maximum(hu, network, levels.edge_hu, spacing_zyx_mm)
+    refined = one_piece(grown, centre)
+    if not refined.any() or _agreement(refined, network) < LOWEST_AGREEMENT:
+        return Density.UNKNOWN, network
+    return Density.SOLID, refined
+
+
+def _agreement(one: Bools, other: Bools) -> float:
+    """Return Dice of two masks of one box."""
+    both = np.count_nonzero(one & other)
+    return 2 * both / (np.count_nonzero(one) + np.count_nonzero(other))
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """HU of a nodule's core and of the lung around it."""
+
+    plateau_hu: float
+    lung_hu: float
+
+    @property
+    def edge_hu(self) -> float:
+        """Halfway between the two."""
+        return (float(np.clip(self.plateau_hu, *PLATEAU_HU)) + self.lung_hu) / 2
+
+
+def levels_of(hu: NDArray[np.float32], network: Bools, spacing_zyx_mm: Spacing) -> Levels | None:
+    """Return the levels inside and around a mask; None where no lung is near it.
 
     Parameters
     ----------
@@ -98,26 +129,20 @@ def classify(
     """
     outside_mm = ndimage.distance_transform_edt(~network, sampling=spacing_zyx_mm)
     ring = (outside_mm >= RING_MM[0]) & (outside_mm <= RING_MM[1]) & (hu < LUNG_BELOW_HU)
+    if np.count_nonzero(ring) < FEWEST_VOXELS:
+        return None
     inside_mm = ndimage.distance_transform_edt(network, sampling=spacing_zyx_mm)
     core = hu[inside_mm >= 0.5 * inside_mm.max()]
-    if np.count_nonzero(ring) < FEWEST_VOXELS:
-        return Density.UNKNOWN, None
-    plateau = float(np.percentile(core, 75 if len(core) >= FEWEST_VOXELS else 100))
-    if plateau < SOLID_FROM_HU:
-        return Density.SUBSOLID, None
-    plateau = float(np.clip(plateau, LOWEST_PLATEAU_HU, HIGHEST_PLATEAU_HU))
-    threshold = (plateau + float(np.median(hu[ring]))) / 2
-    below_rim = hu[inside_mm >= min(RIM_MM, 0.5 * inside_mm.max())]
-    if np.mean(below_rim >= threshold) < SOLID_SHARE:
-        return Density.SUBSOLID, None
-    return Density.SOLID, threshold
+    # Of a few voxels even the brightest is dimmed by its surroundings.
+    plateau = np.percentile(core, 75 if len(core) >= FEWEST_VOXELS else 100)
+    return Levels(float(plateau), float(np.median(hu[ring])))
 
 
 def at_half_maximum(
     hu: NDArray[np.float32],
     network: Bools,
     threshold: float,
-    spacing_zyx_mm: tuple[float, float, float],
+    spacing_zyx_mm: Spacing,
 ) -> Bools:
     """Return the voxels above the threshold near the network's mask, without what leaks out of it.
 
@@ -138,13 +163,6 @@ def at_half_maximum(
     is_leak = leaking > LEAK_SHARE * np.maximum(counted, 1)
     grown: Bools = bright & (outside_mm <= reach_mm) & (network | ~is_leak[foot])
     return grown
-
-
-def _agree(refined: Bools, network: Bools) -> bool:
-    """Whether Dice of two masks is at least :data:`LOWEST_AGREEMENT`."""
-    both = np.count_nonzero(refined & network)
-    total = np.count_nonzero(refined) + np.count_nonzero(network)
-    return bool(2 * both >= LOWEST_AGREEMENT * total)
 
 
 def _box_around(candidate: Candidate, grid: Grid) -> tuple[tuple[int, int], ...] | None:
@@ -176,7 +194,7 @@ def _resampled_probability(
     return found
 
 
-def _local_spacing(grid: Grid, box: tuple[tuple[int, int], ...]) -> tuple[float, float, float]:
+def _local_spacing(grid: Grid, box: tuple[tuple[int, int], ...]) -> Spacing:
     first, last = box[0]
     depth_mm = float(np.mean(grid.depths_mm[first:last]))
     return (depth_mm, *grid.spacing_yx_mm)

@@ -19,6 +19,7 @@ from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
 from pydicom.pixels.utils import pack_bits
 from pydicom.tag import Tag
+from pydicom.uid import UID
 
 from inference.gate.reasons import Code, Reason, Status, Verdict
 from inference.results.analysis import Analysis
@@ -170,7 +171,8 @@ def fractional(seg: Dataset) -> None:
 
 def label_map(seg: Dataset) -> None:
     seg.SegmentationType = "LABELMAP"
-    seg.SOPClassUID = seg.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.66.7"
+    seg.SOPClassUID = UID("1.2.840.10008.5.1.4.1.1.66.7")
+    seg.file_meta.MediaStorageSOPClassUID = seg.SOPClassUID
 
 
 def larger_double(seg: Dataset) -> None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from pydicom import Dataset, dcmread
+from pydicom.dataelem import RawDataElement
 
 from inference.dicom.reader import open_upload
 from inference.results.headers import WHITELIST, clean_header, content_moment, plane_header
@@ -68,8 +69,8 @@ def test_values_that_their_vr_does_not_allow_are_emptied(
         (study,) = upload.studies
     instance = study.series[0].instances[0]
     header = Dataset(dict(instance.header.items()))
-    element = header.get_item(keyword)
-    assert element is not None
+    element: object = header.get_item(keyword)
+    assert isinstance(element, RawDataElement)
     header[keyword] = element._replace(value=written.encode())
     clean = clean_header(replace(instance, header=header), study.codecs)
     assert clean[keyword].value == kept

@@ -9,6 +9,7 @@ from PIL import Image
 
 from firstread.messages import Language, sentence
 from inference.results.key_images import _chinese, _latin, _letter, _views, draw_key_image, windowed
+from inference.volume import Grid
 from tests.inference.results.a_series import Spec, an_analysis, written
 
 UPRIGHT = Spec()
@@ -25,16 +26,16 @@ def test_the_same_analysis_gives_the_same_bytes() -> None:
     assert once == (written(an_analysis()) / "key_images" / "1.png").read_bytes()
 
 
+def grid_of(spec: Spec) -> Grid:
+    volume = an_analysis(spec).volume
+    assert volume is not None
+    return volume.grid
+
+
 def test_a_scan_stored_upside_down_is_shown_the_right_way_up() -> None:
-    upright, rotated = (
-        _views(an_analysis().findings[0], an_analysis().volume.grid)[0],
-        _views(  # type: ignore[union-attr]
-            an_analysis(ROTATED).findings[0],
-            an_analysis(ROTATED).volume.grid,  # type: ignore[union-attr]
-        )[0],
-    )
-    assert upright.flips == (False, False)
-    assert rotated.flips == (True, True)
+    for spec, flips in ((UPRIGHT, (False, False)), (ROTATED, (True, True))):
+        whole, *_ = _views(an_analysis(spec).findings[0], grid_of(spec))
+        assert whole.flips == flips
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_letters_name_the_side_of_the_patient(direction: tuple[int, ...], letter
 
 def test_the_frame_lies_around_the_finding_in_the_whole_slice() -> None:
     finding = an_analysis().findings[0]
-    grid = an_analysis().volume.grid  # type: ignore[union-attr]
+    grid = grid_of(UPRIGHT)
     whole, bare, _ = _views(finding, grid)
     outline = np.array(finding.outline_xy) * grid.spacing_yx_mm[::-1]
     for view in (whole, bare):
