@@ -195,7 +195,7 @@ def _scale_bar(draw: ImageDraw.ImageDraw, view: View, length_mm: int) -> None:
         draw.line([(x, y), (end, y)], fill=colour, width=width)
         for tick in (x, end):
             draw.line([(tick, y - 5), (tick, y + 5)], fill=colour, width=width)
-    _shadowed(draw, (x, y - 7), f"{length_mm} mm", _latin(13), "lb")
+    _shadowed(draw, (x, y - 10), f"{length_mm} mm", _latin(13), "lb")
 
 
 def _text(draw: ImageDraw.ImageDraw, analysis: Analysis, finding: Finding) -> None:
