@@ -1,9 +1,11 @@
 """The house itself: our packages are ours, commands start fast, heavy libraries stay out, every link leads somewhere."""
 
+import importlib.metadata
 import re
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -50,3 +52,34 @@ def test_every_error_code_stands_in_the_reference() -> None:
     page = (ROOT / "docs/errors.md").read_text("utf-8")
     rows = dict(re.findall(r"^\| `([a-z-]+)` \| (\d+) \|", page, re.MULTILINE))
     assert {c.code: str(c.exit_code) for c in classes}.items() <= rows.items()
+
+
+@pytest.mark.slow
+def test_the_wheel_carries_everything_that_runs(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=ROOT, check=True, timeout=120, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    inside = set(ZipFile(wheel).namelist())
+    tracked = subprocess.run(
+        ["git", "ls-files", "firstread", "models", "inference", "training", "serving", "configs"],
+        cwd=ROOT, check=True, capture_output=True, text=True,
+    ).stdout.splitlines()  # fmt: skip
+    assert set(tracked) <= inside
+    assert not [name for name in inside if name.startswith(("tests/", "docs/"))]
+
+
+def test_the_constraints_pin_what_is_installed() -> None:
+    text = (ROOT / "constraints.txt").read_text("utf-8")
+    pinned = {
+        name.lower().replace("_", "-"): version
+        for name, version in re.findall(r"^([\w.-]+)==([\w.]+)$", text, re.MULTILINE)
+    }
+    requirements = importlib.metadata.requires("firstread") or []
+    names = {
+        re.split(r"[\s\[<>=!;~]", requirement)[0].lower().replace("_", "-")
+        for requirement in requirements
+        if not re.search(r"extra == .gpu.", requirement)
+    } - {"firstread"}
+    assert names <= set(pinned)
+    installed = {name: importlib.metadata.version(name) for name in names}
+    assert {name: v.split("+")[0] for name, v in installed.items()} == {n: pinned[n] for n in names}
