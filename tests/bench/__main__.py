@@ -9,9 +9,9 @@ import argparse
 import json
 import sys
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,11 @@ import pydicom
 from tests.bench.limits import limits
 from tests.bench.machine import Machine, Rates, describe, measure_rates
 from tests.bench.parts import Stage, run_part
-from tests.bench.studies import Study, phantom_study, scan_study, warm_up
+from tests.bench.studies import ROOT, Study, phantom_study, scan_study, warm_up
 from tests.bench.table import TOTAL, Target, medians, stage_table, target_table
+
+PAGE = ROOT / "docs/bench.md"
+BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
 
 JPEG_LS = "1.2.840.10008.1.2.4.80"
 DECODED_FRAMES = 12
@@ -34,16 +37,31 @@ SCAN_LIMIT_S = 15.0
 SCAN_LIMIT_GB = 3.0
 
 
+@dataclass(slots=True)
+class Printer:
+    """Prints, and keeps what it printed for the page."""
+
+    said: list[str] = field(default_factory=list)
+
+    def say(self, text: str) -> None:
+        """Print a line or several."""
+        self.said.append(text)
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
 def main() -> int:
     """Measure, print, save."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--json", type=Path, help="save every figure here")
+    parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.name}")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--slices", type=int, default=300, help="of the phantom")
     parser.add_argument("--package", help="NAME@VERSION; the shipped one if not given")
     parser.add_argument("--packages", help="a folder of packages instead of the shipped ones")
     parser.add_argument("--provider")
     given = parser.parse_args()
+    printer = Printer()
     asked = [
         f"--{key}={value}"
         for key in ("package", "packages", "provider")
@@ -51,7 +69,7 @@ def main() -> int:
     ]
     studies = [study for study in (phantom_study(given.slices), scan_study()) if study]
     machine = describe()
-    _say(_machine_line(machine, given.runs))
+    printer.say(_machine_line(machine, given.runs))
     result: dict[str, Any] = {
         "schema": "firstread/bench/1",
         "runs": given.runs,
@@ -59,18 +77,30 @@ def main() -> int:
     }
     with tempfile.TemporaryDirectory() as scratch:
         rates = measure_rates(studies[0].files, Path(scratch))
-        _say(_rates_line(rates))
+        printer.say(_rates_line(rates))
         result["rates"] = asdict(rates)
         result["studies"] = [
-            _measure(study, rates, machine, asked, given.runs, Path(scratch)) for study in studies
+            _measure(study, rates, machine, asked, given.runs, Path(scratch), printer)
+            for study in studies
         ]
+    if given.write:
+        before, rest = PAGE.read_text("utf-8").split(BEGIN)
+        PAGE.write_text(
+            before + BEGIN + "\n" + "\n".join(printer.said) + END + rest.split(END)[1], "utf-8"
+        )
     if given.json:
         given.json.write_text(json.dumps(result, indent=2) + "\n", "utf-8")
     return 0
 
 
 def _measure(
-    study: Study, rates: Rates, machine: Machine, asked: list[str], count: int, scratch: Path
+    study: Study,
+    rates: Rates,
+    machine: Machine,
+    asked: list[str],
+    count: int,
+    scratch: Path,
+    printer: Printer,
 ) -> dict[str, Any]:
     out = str(scratch / "out")
     runs = [run_part("tests.bench.ours", [str(study.folder), out, *asked]) for _ in range(count)]
@@ -80,14 +110,14 @@ def _measure(
     coded_s = None if frame_s is None else frame_s / machine.cores
     bounds = limits(facts, rates, coded_s)
     targets = _targets(study, stages)
-    _say(
-        f"\n## {study.name}: {study.what}\n\n{facts['package']} on {facts['runtime']}; "
+    printer.say(
+        f"\n### {study.name}: {study.what}\n\n{facts['package']} on {facts['runtime']}; "
         f"{facts['verdict']}, {facts['findings']} findings; "
         f"network input {facts['network_shape']}; "
         f"the first study of a process takes {facts['cold_wall_s']:.1f} s wall.\n"
     )
-    _say(stage_table(stages, bounds))
-    _say(target_table(targets))
+    printer.say(stage_table(stages, bounds))
+    printer.say(target_table(targets))
     result: dict[str, Any] = {
         "name": study.name,
         "facts": facts,
@@ -96,25 +126,27 @@ def _measure(
         "targets": [asdict(target) | {"is_met": target.is_met} for target in targets],
     }
     if study.with_peer:
-        result["monai"] = [asdict(stage) for stage in _measure_peer(study, stages, count, scratch)]
+        result["monai"] = [
+            asdict(stage) for stage in _measure_peer(study, stages, count, scratch, printer)
+        ]
     return result
 
 
 def _measure_peer(
-    study: Study, ours: tuple[Stage, ...], count: int, scratch: Path
+    study: Study, ours: tuple[Stage, ...], count: int, scratch: Path, printer: Printer
 ) -> tuple[Stage, ...]:
     small = str(warm_up(study, scratch / "warm-up"))
     runs = [run_part("tests.bench.peer", [str(study.folder), small]) for _ in range(count)]
     stages = medians(runs)
-    _say(
+    printer.say(
         f"MONAI on the same files, to the same step before its network, {runs[0].facts['shape']}:\n"
     )
-    _say(stage_table(stages, {}))
+    printer.say(stage_table(stages, {}))
     before = [
         stage for stage in ours if stage.name in (*READ_STAGES, "lungs", "content", "resample")
     ]
     theirs = next(stage for stage in stages if stage.name == TOTAL)
-    _say(
+    printer.say(
         f"Files to network input: Firstread {sum(s.cpu_s for s in before):.2f} CPU s and "
         f"{max(s.peak_bytes for s in before) / 1e6:.0f} MB with all checks, "
         f"MONAI {theirs.cpu_s:.2f} CPU s and {theirs.peak_bytes / 1e6:.0f} MB.\n"
@@ -148,10 +180,10 @@ def _coded_frame_s(study: Study) -> float | None:
     ]
     if not coded:
         return None
-    start = perf_counter()
+    start = process_time()
     for frame in coded:
         jpeg_ls.decode(np.frombuffer(frame, np.uint8))
-    return (perf_counter() - start) / len(coded)
+    return (process_time() - start) / len(coded)
 
 
 def _machine_line(machine: Machine, runs: int) -> str:
@@ -169,11 +201,6 @@ def _rates_line(rates: Rates) -> str:
         f"deflate {rates.deflated_bytes_s / 1e6:.0f} MB/s, "
         f"f32 product {rates.flops_s / 1e9:.0f} GFLOP/s."
     )
-
-
-def _say(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from tests.bench.machine import Rates
 
 HU_BYTES = 2
 NETWORK_VOXEL_BYTES = 4
-PICTURE_BYTES = 3 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +45,9 @@ def limits(facts: Mapping[str, Any], rates: Rates, coded_frame_s: float | None) 
         ),
         "results": Limit(
             facts["written_bytes"] / rates.written_bytes_s
-            + facts["pictures"] * PICTURE_BYTES / rates.deflated_bytes_s,
-            f"{_mb(facts['written_bytes'])} written, {facts['pictures']} pictures deflated",
+            + facts["picture_bytes"] / rates.deflated_bytes_s,
+            f"{_mb(facts['written_bytes'])} written, "
+            f"{_mb(facts['picture_bytes'])} of pictures deflated",
         ),
     }
     if coded_frame_s is not None:

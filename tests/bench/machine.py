@@ -1,8 +1,8 @@
 """The machine that the figures were obtained on, and how fast it can possibly be.
 
-The rates are upper limits, measured at the start of every run: what bytes and multiplications cost
-when nothing else is done with them. A stage is compared with the time that its bytes, or its
-multiplications, would take at these rates.
+The rates are upper limits, measured at the start of every run in CPU seconds: what bytes and
+multiplications cost when nothing else is done with them. A stage is compared with the time that its
+bytes, or its multiplications, would take at these rates.
 """
 
 import os
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 
@@ -93,7 +93,7 @@ def measure_rates(study: list[Path], scratch: Path) -> Rates:
         opened_files_s=len(study) / _seconds(lambda: _open_all(study)),
         written_bytes_s=len(blob) / _seconds(lambda: _write(scratch / "rate.bin", blob)),
         deflated_bytes_s=len(picture) / _seconds(lambda: zlib.compress(picture, 6)),
-        flops_s=2 * MATRIX**3 / _seconds(lambda: a @ a),
+        flops_s=len(os.sched_getaffinity(0)) * 2 * MATRIX**3 / _seconds(lambda: a @ a),
     )
 
 
@@ -103,12 +103,13 @@ def as_json(machine: Machine, rates: Rates) -> dict[str, dict[str, object]]:
 
 
 def _seconds(work: Callable[[], object]) -> float:
+    """Return CPU seconds of all threads together: other work on the machine does not count."""
     work()
     times = []
     for _ in range(REPEATS):
-        start = perf_counter()
+        start = process_time()
         work()
-        times.append(perf_counter() - start)
+        times.append(process_time() - start)
     return median(times)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from inference.dicom.reader import open_upload
 from inference.pipeline import Timings, analyse
@@ -164,8 +165,13 @@ def facts(
         "network_flops": convolution_flops(network, runtime.input_shape),
         "output_bytes": runtime.output_bytes,
         "written_bytes": sum(path.stat().st_size for path in out.rglob("*") if path.is_file()),
-        "pictures": len(list(out.glob("key_images/*.png"))),
+        "picture_bytes": sum(_raw_bytes(path) for path in out.glob("key_images/*.png")),
     }
+
+
+def _raw_bytes(picture: Path) -> int:
+    with Image.open(picture) as image:
+        return image.width * image.height * len(image.getbands())
 
 
 if __name__ == "__main__":

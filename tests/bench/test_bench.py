@@ -28,7 +28,7 @@ FACTS = {
     "network_flops": 5e10,
     "output_bytes": 10**8,
     "written_bytes": 10**7,
-    "pictures": 3,
+    "picture_bytes": 10**7,
 }
 
 
