@@ -269,10 +269,8 @@ def available_packages(root: Path = SHIPPED) -> tuple[str, ...]:
     return tuple(f"{name}@{version}" for name, version in found)
 
 
-def find_package(
-    reference: str | None = None, root: Path = SHIPPED, *, check_files: bool = True
-) -> Package:
-    """Find and load a package by name.
+def find_folder(reference: str | None = None, root: Path = SHIPPED) -> Path:
+    """Return the folder of a package, unread.
 
     Parameters
     ----------
@@ -280,32 +278,47 @@ def find_package(
         ``name@version``; ``name`` for its newest version; None for the only name that there is.
     root
         Where packages lie as ``<name>/<version>``.
-    check_files
-        False reads the description alone: the gate needs no weights.
 
     Raises
     ------
     PackageMissing
         ``package-missing``: none of that name and version, or several names and none given.
-    PackageDamaged
-        ``package-damaged``: see :func:`load_package`; or the folder's names are not the
-        description's.
     """
     available = available_packages(root)
     if reference is None and len({entry.partition("@")[0] for entry in available}) == 1:
         reference = available[0]
     fitting = [entry for entry in available if reference in (entry, entry.partition("@")[0])]
     if not fitting:
-        asked = (
-            f"no package {reference}" if reference else "no package, or packages of several names"
-        )
+        asked = f"no package {reference}" if reference else "no package, or several names"
         raise PackageMissing(asked, advice=_list_them(available))
     name, _, version = fitting[0].partition("@")
-    folder = root / name / version
+    return root / name / version
+
+
+def find_package(
+    reference: str | None = None, root: Path = SHIPPED, *, check_files: bool = True
+) -> Package:
+    """Find and load a package by name; see :func:`find_folder` for ``reference`` and ``root``.
+
+    Parameters
+    ----------
+    check_files
+        False reads the description alone: the gate needs no weights.
+
+    Raises
+    ------
+    PackageMissing
+        ``package-missing``: see :func:`find_folder`.
+    PackageDamaged
+        ``package-damaged``: see :func:`load_package`; or the folder's names are not the
+        description's.
+    """
+    folder = find_folder(reference, root)
     package = load_package(folder) if check_files else load_description(folder)
-    if package.reference != fitting[0]:
+    if package.reference != f"{folder.parent.name}@{folder.name}":
         raise PackageDamaged(
-            f"the package at {fitting[0]} calls itself {package.reference}", advice=_COPY_AGAIN
+            f"the package at {folder.parent.name}@{folder.name} calls itself {package.reference}",
+            advice=_COPY_AGAIN,
         )
     return package
 

@@ -21,11 +21,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 @app.command("list")
 def list_packages(as_json: JsonOption = False) -> None:
     """List the packages that ship with this installation, newest version first."""
-    from models.package import available_packages, find_package, load_description
+    from models.package import available_packages, find_package
 
     rows = []
     for reference in available_packages():
-        package = load_description(find_package(reference))
+        package = find_package(reference, check_files=False)
         described = package.description
         rows.append(
             {

@@ -11,8 +11,8 @@ def locate(reference: str | None) -> Path:
     PackageMissing
         ``package-missing``: nothing of that name.
     """
-    from models.package import find_package
+    from models.package import find_folder
 
     if reference is not None and ("/" in reference or "\\" in reference):
         return Path(reference)
-    return find_package(reference)
+    return find_folder(reference)

@@ -15,9 +15,9 @@ from models.package import Package
 from models.runtime import open_runtime
 from tests.packages import blob_network, make_package
 
-GRID = Grid.regular((-150.0, -120.0, -300.0), (1.5, 1.5, 1.5), (110, 160, 200))
+GRID = Grid.regular((-150.0, -120.0, -300.0), (2.0, 2.0, 2.0), (83, 120, 150))
 Z, Y, X = np.meshgrid(
-    *(np.arange(n) * 1.5 + start for n, start in ((110, -300), (160, -120), (200, -150))),
+    *(np.arange(n) * 2.0 + start for n, start in ((83, -300), (120, -120), (150, -150))),
     indexing="ij",
     sparse=True,
 )
@@ -32,7 +32,7 @@ def chest() -> NDArray[np.int16]:
         hu[((X - side * 70) / 50) ** 2 + (Y / 75) ** 2 + ((Z + 215) / 70) ** 2 < 1] = -850
     for (x, y, z), diameter_mm in BALLS.items():
         distance = np.sqrt((X - x) ** 2 + (Y - y) ** 2 + (Z - z) ** 2)
-        share = np.clip((diameter_mm / 2 - distance) / 1.5 + 0.5, 0, 1)
+        share = np.clip((diameter_mm / 2 - distance) / 2.0 + 0.5, 0, 1)
         hu = np.rint(hu + (20 - hu) * share).astype(np.int16)
     return hu
 
@@ -46,13 +46,17 @@ def lungs_of(volume: Volume) -> Lungs:
     return lungs
 
 
+LUNGS = lungs_of(CHEST)
+
+
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Package:
     return make_package(tmp_path_factory.mktemp("packages"))
 
 
 def found(volume: Volume, package: Package, provider: str = "openvino") -> tuple[Candidate, ...]:
-    return detect(volume, lungs_of(volume), package, open_runtime(package, provider, threads=1))
+    lungs = LUNGS if volume is CHEST else lungs_of(volume)
+    return detect(volume, lungs, package, open_runtime(package, provider, threads=1))
 
 
 def hits(candidates: tuple[Candidate, ...], within_mm: float = 3.0) -> int:
@@ -70,12 +74,12 @@ def test_every_ball_is_found_at_its_place(package: Package) -> None:
 def test_candidates_do_not_depend_on_which_way_the_rows_run(package: Package, way: str) -> None:
     if way == "turned":
         grid = Grid.regular(
-            GRID.to_lps([0, 159, 199]), (1.5, 1.5, 1.5), GRID.shape_zyx, (-1, 0, 0), (0, -1, 0)
+            GRID.to_lps([0, 119, 149]), (2.0, 2.0, 2.0), GRID.shape_zyx, (-1, 0, 0), (0, -1, 0)
         )
         other = Volume(np.ascontiguousarray(CHEST.hu[:, ::-1, ::-1]), grid)
     else:
-        start = GRID.to_lps([0, 0, 199])
-        grid = Grid.regular(start, (1.5, 1.5, 1.5), (110, 200, 160), (0, 1, 0), (-1, 0, 0))
+        start = GRID.to_lps([0, 0, 149])
+        grid = Grid.regular(start, (2.0, 2.0, 2.0), (83, 150, 120), (0, 1, 0), (-1, 0, 0))
         other = Volume(np.ascontiguousarray(CHEST.hu.transpose(0, 2, 1)[:, ::-1]), grid)
     first, second = found(CHEST, package), found(other, package)
     assert [c.score for c in first] == [c.score for c in second]
@@ -83,17 +87,16 @@ def test_candidates_do_not_depend_on_which_way_the_rows_run(package: Package, wa
 
 
 def test_slices_that_are_missing_elsewhere_move_no_candidate(package: Package) -> None:
-    kept = np.delete(np.arange(110), [12, 13, 90])
+    kept = np.delete(np.arange(83), [9, 10, 68])
     grid = replace(GRID, origins_lps_mm=GRID.origins_lps_mm[kept])
     assert hits(found(Volume(CHEST.hu[kept], grid), package)) == len(BALLS)
 
 
 def test_a_smaller_lung_box_changes_no_score_inside_it(package: Package) -> None:
-    lungs = lungs_of(CHEST)
-    (z0, z1), rows, columns = lungs.box_zyx
-    narrow = replace(lungs, box_zyx=((z0 + 3, z1 - 2), rows, columns))
+    (z0, z1), rows, columns = LUNGS.box_zyx
+    narrow = replace(LUNGS, box_zyx=((z0 + 3, z1 - 2), rows, columns))
     runtime = open_runtime(package, "cpu", threads=1)
-    whole, part = (detect(CHEST, at, package, runtime) for at in (lungs, narrow))
+    whole, part = (detect(CHEST, at, package, runtime) for at in (LUNGS, narrow))
     assert [c.score for c in whole] == [c.score for c in part]
 
 
@@ -116,6 +119,7 @@ def test_a_chest_without_balls_has_none(package: Package) -> None:
     assert hits(found(plain, package)) == 0
 
 
+@pytest.mark.slow
 def test_the_lowest_operating_point_is_the_one_that_limits(tmp_path: Path) -> None:
     points = make_package(tmp_path).description.model_dump(mode="json")["operating_points"]
     points["high_sensitivity"]["threshold"] = 0.01
@@ -126,8 +130,8 @@ def test_the_lowest_operating_point_is_the_one_that_limits(tmp_path: Path) -> No
     noisy = Volume((CHEST.hu + noise).astype(np.int16), GRID)
     lungs = lungs_of(noisy)
     labels = lungs.labels.copy()
-    labels[:50], labels[60:] = 0, 0
-    few = replace(lungs, labels=labels, box_zyx=((50, 60), *lungs.box_zyx[1:]))
+    labels[:38], labels[44:] = 0, 0
+    few = replace(lungs, labels=labels, box_zyx=((38, 44), *lungs.box_zyx[1:]))
     candidates = detect(noisy, few, package, open_runtime(package, threads=1))
     assert len(candidates) > 30
     assert candidates[-1].score < 0.99
@@ -136,5 +140,5 @@ def test_the_lowest_operating_point_is_the_one_that_limits(tmp_path: Path) -> No
 def test_progress_ends_where_it_said(package: Package) -> None:
     told: list[tuple[str, int, int]] = []
     runtime = open_runtime(package, threads=1)
-    detect(CHEST, lungs_of(CHEST), package, runtime, lambda *step: told.append(step))
+    detect(CHEST, LUNGS, package, runtime, lambda *step: told.append(step))
     assert told == [("detect", k, 3) for k in range(4)]
