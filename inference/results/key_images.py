@@ -106,7 +106,7 @@ def draw_key_image(analysis: Analysis, finding: Finding) -> bytes:
         _scale_bar(draw, view, bar_mm)
     _text(draw, analysis, finding)
     stream = io.BytesIO()
-    picture.save(stream, "PNG", compress_level=9)
+    picture.save(stream, "PNG", compress_level=6)
     return stream.getvalue()
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.mask import SourceMask, cropped
@@ -37,6 +37,7 @@ def measured(grid: Grid, mask: SourceMask) -> Measurement:
 SHIFTS = st.tuples(*[st.floats(-0.6, 0.6)] * 3)
 
 
+@settings(max_examples=20)
 @given(
     diameter_mm=st.sampled_from([6.0, 10.0, 20.0]),
     slice_mm=st.sampled_from([1.0, 1.25, 2.5]),
@@ -89,6 +90,7 @@ def test_mean_hu_is_of_exactly_the_mask() -> None:
     )
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 2**20))
 def test_the_outline_encloses_the_area_of_the_pixels(seed: int) -> None:
     plane = a_blob(seed)

@@ -507,7 +507,7 @@ CONTROLS = (
     Control("outline on a slice outside", sr_change(move_outline_to(6)), "sr-outline"),
     Control("outline on another slice of it", sr_change(move_outline_to(1)), "sr-outline"),
     Control("outline moved 40 pixels", sr_change(move_outline_by(40)), "sr-outline"),
-    Control("outline half a pixel off", sr_change(move_outline_by(-1.0)), "sr-outline"),
+    Control("outline half a pixel off", sr_change(move_outline_by(-0.5)), "sr-outline"),
     Control("summary says no findings", sr_change(summary_without), "sr-exam"),
     Control("one finding dropped from SR", sr_change(drop_finding), "sr-groups"),
     Control("number in the exam group", sr_change(number_in_exam), "sr-numbers"),
@@ -613,7 +613,10 @@ def copy_of(analysis: Analysis, place: Path) -> Path:
     return place
 
 
-@pytest.mark.parametrize("spec", [GOOD, LATIN, DOUBLED, LOCALIZER])
+@pytest.mark.parametrize(
+    "spec",
+    [GOOD, *(pytest.param(one, marks=pytest.mark.slow) for one in (LATIN, DOUBLED, LOCALIZER))],
+)
 def test_the_files_that_the_faults_are_put_into_are_good(spec: Spec) -> None:
     assert check(series_folder(spec), written(an_analysis(spec)), codec=spec.codec) == []
 

@@ -54,6 +54,7 @@ def test_only_slices_with_mask_have_frames() -> None:
     assert int(seg_of(analysis).NumberOfFrames) == frames < len(analysis.slices)
 
 
+@pytest.mark.slow
 def test_an_irregular_stack_claims_no_spacing_between_slices() -> None:
     seg = seg_of(an_analysis(Spec(missing_slice=9)))
     measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
@@ -78,6 +79,7 @@ def with_lobe(finding: Finding) -> Finding:
     return replace(finding, laterality=Laterality.RIGHT, lobe="72481006")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_known", [True, False])
 def test_a_lobe_and_an_unknown_side_are_coded_as_the_contract_says(
     tmp_path: Path, is_known: bool

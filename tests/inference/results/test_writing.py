@@ -57,6 +57,7 @@ def test_each_outcome_conforms(outcome: str) -> None:
     assert check(series_folder(Spec()), written(OUTCOMES[outcome])) == []
 
 
+@pytest.mark.slow
 def test_a_limit_is_scored_and_stands_among_the_comments(tmp_path: Path) -> None:
     numbers = numbers_of(Code.SLICES_DOUBLED)
     verdict = Verdict((Reason(Code.SLICES_DOUBLED, Status.LIMITS, numbers),))
@@ -108,6 +109,7 @@ def test_a_place_that_cannot_be_made_is_an_output_error(tmp_path: Path) -> None:
         write_results(NO_CT, tmp_path / "file" / "out")
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_process_write_the_same_bytes(tmp_path: Path) -> None:
     write_results(replace(an_analysis(), timings_s={"total": 9.0}), tmp_path / "twin")
     assert check_twins(written(an_analysis()), tmp_path / "twin") == []
