@@ -182,10 +182,11 @@ def run(cases: int) -> list[Row]:
 
 
 def table(rows: list[Row]) -> str:
-    lines = [
-        "| density | surroundings | cases | said solid | Dice network | Dice refined | volume error network | refined | mean diameter error mm |"
-    ]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    titles = (
+        *("density", "surroundings", "cases", "said solid", "Dice network", "Dice refined"),
+        *("volume error network", "refined", "mean diameter error mm"),
+    )
+    lines = [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
     for density in DENSITIES:
         for surroundings in SURROUNDINGS:
             some = [r for r in rows if (r.density, r.surroundings) == (density, surroundings)]
