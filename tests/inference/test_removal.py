@@ -31,6 +31,9 @@ from tests.peers.removal import (
 )
 from tests.shared import needs_shared
 
+# A trial is a whole analysis, about 3 CPU seconds.
+pytestmark = pytest.mark.timeout(900)
+
 SETS = 40
 # The shipped package's limits on slices; the gate alone needs no package.
 CONTRACT = THIN
