@@ -21,7 +21,7 @@ NEVER = frozenset({"LIDC-IDRI-0001", "LIDC-IDRI-0002", *RESERVED_PATIENTS})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InsertFromBanks:
-    """Inserts nodules from the bank of the scan's slice thickness; see :class:`training.patches.Insert`."""
+    """An :class:`training.patches.Insert` that takes the bank of the scan's slice thickness."""
 
     banks: Mapping[float, Bank]
     mix: Mix
@@ -40,7 +40,7 @@ class InsertFromBanks:
 
 
 def is_for_validation(patient: str, share: float) -> bool:
-    """Return whether a patient's shapes are kept for validation: by a hash, so for ever the same."""
+    """Return whether a patient's shapes are kept for validation; by a hash, so it never changes."""
     first = hashlib.sha256(f"firstread/validation/{patient}".encode()).digest()[:4]
     return int.from_bytes(first, "big") < share * 2**32
 

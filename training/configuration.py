@@ -1,7 +1,7 @@
 """What a training run is made of: one YAML file, checked before anything is computed.
 
-Paths are relative to the folder in which the command runs (the repository's root), except the list of
-ignored regions, which lies beside the configuration and is locked by its SHA-256.
+Paths are relative to the folder in which the command runs (the repository's root), except the list
+of ignored regions, which lies beside the configuration and is locked by its SHA-256.
 """
 
 import hashlib
@@ -36,7 +36,8 @@ class Scan(_Part):
     case
         Folder below ``scans.root``, and key of the annotations.
     merge_slices
-        For each number a version of the scan whose slices are means of that many: 1 is the scan itself.
+        For each number a version of the scan whose slices are means of that many: 1 is the scan
+        itself.
     phases
         How many versions of each, on grids that are shifted by parts of a voxel.
     share
@@ -59,7 +60,7 @@ class Scans(_Part):
 
 
 class IgnoredRegions(_Part):
-    """Places that may be real but are unmarked, looked at by eye; a changed list refuses to train."""
+    """Unmarked places that may be real, seen by eye; a changed list refuses to train."""
 
     file: str
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

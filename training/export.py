@@ -20,7 +20,8 @@ from training.network import OUTPUTS, STRIDE
 ONNX_FILE, CARD_FILE = "detect.onnx", "card.md"
 INPUT = "volume"
 OPSET = 17
-# Largest difference between the ONNX file and the network that was trained, in units of the outputs.
+# Largest difference between the ONNX file and the network that was trained, in units of the
+# outputs.
 LARGEST_DIFFERENCE = 1e-4
 
 
@@ -40,10 +41,10 @@ class Parity:
 def to_onnx(network: nn.Module) -> bytes:
     """Return the network as ONNX with dynamic z, y and x.
 
-    The older exporter traces: 15 times faster than the newer one, and it names the axes. BatchNorm is
-    folded into the convolutions.
+    The older exporter traces: 15 times faster than the newer one, and it names the axes. BatchNorm
+    is folded into the convolutions.
     """
-    network = network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     axes = {2: "z", 3: "y", 4: "x"}
     cells = {2: "z_cells", 3: "y_cells", 4: "x_cells"}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -95,9 +96,7 @@ def stage(preprocessing: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_package(
-    folder: Path, onnx: bytes, card: str, description: Mapping[str, Any]
-) -> Package:
+def write_package(folder: Path, onnx: bytes, card: str, description: Mapping[str, Any]) -> Package:
     """Write a package whole or not at all, and load it as serving would.
 
     Parameters

@@ -5,7 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import FrameType
 
@@ -40,8 +40,8 @@ class LoopSettings:
     steps
         Of the whole run.
     seconds
-        Budget of training time of the whole run; the learning rate falls with whichever of the two is
-        used up faster. None: no limit.
+        Budget of training time of the whole run; the learning rate falls with whichever of the two
+        is used up faster. None: no limit.
     """
 
     steps: int
@@ -63,6 +63,7 @@ class Batches(Dataset[Batch]):
         shares: Sequence[float],
         recipe: PatchRecipe,
         insert: Insert,
+        *,
         settings: LoopSettings,
         seed: int,
     ) -> None:
@@ -85,9 +86,9 @@ class Batches(Dataset[Batch]):
 def collate(patches: Sequence[Patch]) -> Batch:
     """Return the patches' volumes under ``volume`` and their targets by name, stacked."""
     batch = {"volume": torch.from_numpy(np.stack([patch.volume for patch in patches]))}
-    for field in fields(Targets):
-        values = [getattr(patch.targets, field.name) for patch in patches]
-        batch[field.name] = torch.from_numpy(np.stack(values))
+    for target in fields(Targets):
+        values = [getattr(patch.targets, target.name) for patch in patches]
+        batch[target.name] = torch.from_numpy(np.stack(values))
     return batch
 
 
@@ -147,29 +148,27 @@ def train_network(
     -------
     Whether the run is complete; False after SIGTERM or SIGINT.
     """
-    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    average = AveragedModel(
-        network, multi_avg_fn=_towards(settings.average_decay), use_buffers=True
-    )
-    optimiser = torch.optim.AdamW(
-        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-    )
-    step, trained_s = 0, 0.0
-    if resumed is not None:
-        network.load_state_dict(resumed.network)
-        average.load_state_dict(resumed.average)
-        optimiser.load_state_dict(resumed.optimiser)
-        step, trained_s = resumed.step, resumed.trained_s
+    average, optimiser = _learners(network, settings, resumed)
+    step, trained_s = (resumed.step, resumed.trained_s) if resumed else (0, 0.0)
+    means = _Means()
 
     def write() -> None:
         state = Checkpoint(
-            step, trained_s, configuration_sha256, mlflow_run,
-            network.state_dict(), average.state_dict(), optimiser.state_dict(),
-        )  # fmt: skip
+            step,
+            trained_s,
+            configuration_sha256,
+            mlflow_run,
+            network.state_dict(),
+            average.state_dict(),
+            optimiser.state_dict(),
+        )
         checkpoints.write(state, path)
 
-    sums: dict[str, float] = {}
-    network.train()
+    def say(rate: float) -> None:
+        done = share_done(step, trained_s, settings)
+        report(Report(step, done, trained_s, rate, means.take()))
+
+    rate = 0.0
     with _stop_asked() as is_asked:
         began = time.monotonic()
         for batch in _loaded(batches, step, workers):
@@ -177,20 +176,56 @@ def train_network(
             if done >= 1 or is_asked():
                 break
             rate = learning_rate_at(step, done, settings.learning_rate)
-            losses = _take_step(network, optimiser, batch, rate, is_bfloat16=settings.is_bfloat16)
+            means.add(_take_step(network, optimiser, batch, rate, settings.is_bfloat16))
             average.update_parameters(network)
             step += 1
             now = time.monotonic()
             trained_s, began = trained_s + now - began, now
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value / report_steps
             if step % report_steps == 0:
-                report(Report(step, share_done(step, trained_s, settings), trained_s, rate, sums))
-                sums = {}
+                say(rate)
             if step % settings.checkpoint_steps == 0:
                 write()
     write()
+    if means.count:
+        say(rate)
     return share_done(step, trained_s, settings) >= 1
+
+
+@dataclass(slots=True)
+class _Means:
+    """Means of the losses since they were last taken."""
+
+    sums: dict[str, float] = field(default_factory=dict)
+    count: int = 0
+
+    def add(self, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        self.count += 1
+
+    def take(self) -> dict[str, float]:
+        means = {name: value / self.count for name, value in self.sums.items()}
+        self.sums, self.count = {}, 0
+        return means
+
+
+def _learners(
+    network: nn.Module, settings: LoopSettings, resumed: Checkpoint | None
+) -> tuple[AveragedModel, torch.optim.Optimizer]:
+    """Make network, moving average and optimiser ready, as new or as they were."""
+    network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+    network.train()
+    average = AveragedModel(
+        network, multi_avg_fn=_towards(settings.average_decay), use_buffers=True
+    )
+    optimiser = torch.optim.AdamW(
+        network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
+    )
+    if resumed is not None:
+        network.load_state_dict(resumed.network)
+        average.load_state_dict(resumed.average)
+        optimiser.load_state_dict(resumed.optimiser)
+    return average, optimiser
 
 
 def share_done(step: int, trained_s: float, settings: LoopSettings) -> float:
@@ -200,7 +235,7 @@ def share_done(step: int, trained_s: float, settings: LoopSettings) -> float:
 
 
 def _towards(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
-    """An exponential moving average that forgets its first, random weights quickly."""
+    """Return a moving average's rule; it forgets the first, random weights quickly."""
 
     def move(averages: Sequence[Tensor], values: Sequence[Tensor], count: Tensor | int) -> None:
         share = 1 - min(decay, (1 + int(count)) / (10 + int(count)))
@@ -218,7 +253,6 @@ def _take_step(
     optimiser: torch.optim.Optimizer,
     batch: Batch,
     rate: float,
-    *,
     is_bfloat16: bool,
 ) -> dict[str, float]:
     for group in optimiser.param_groups:
@@ -234,12 +268,12 @@ def _take_step(
     optimiser.zero_grad()
     total.backward()  # type: ignore[no-untyped-call]
     length = nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
-    # One gradient that overflowed must not end a night's run, and must not go unseen: the step is left
-    # out, and the curve counts it.
+    # One gradient that overflowed must not end a night's run, and must not go unseen: the step is
+    # left out, and the curve counts it.
     is_skipped = not bool(torch.isfinite(length))
     if not is_skipped:
         optimiser.step()
-    values = {field.name: float(getattr(losses, field.name).detach()) for field in fields(Losses)}
+    values = {part.name: float(getattr(losses, part.name).detach()) for part in fields(Losses)}
     return {"total": float(total.detach()), **values, "skipped": float(is_skipped)}
 
 
@@ -253,7 +287,7 @@ def _loaded(batches: Batches, first: int, workers: int) -> Iterator[Batch]:
     return iter(loader)
 
 
-def _one_thread(worker: int) -> None:  # noqa: ARG001
+def _one_thread(worker: int) -> None:
     """Keep a worker to one thread, and deaf to the signals that ask the run to stop."""
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -261,10 +295,10 @@ def _one_thread(worker: int) -> None:  # noqa: ARG001
 
 @contextmanager
 def _stop_asked() -> Iterator[Callable[[], bool]]:
-    """Remember SIGTERM and SIGINT instead of dying of them, so that the step in work is finished."""
+    """Remember SIGTERM and SIGINT instead of dying of them: the step in work is finished."""
     asked = []
 
-    def remember(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    def remember(number: int, frame: FrameType | None) -> None:
         asked.append(number)
 
     before = {number: signal.signal(number, remember) for number in (signal.SIGTERM, signal.SIGINT)}

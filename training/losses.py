@@ -1,8 +1,8 @@
-"""What a wrong answer costs: focal loss on the heat, L1 on place and size, BCE and Dice on the mask.
+"""What a wrong answer costs: focal loss for heat, L1 for place and size, BCE and Dice for masks.
 
-The heat loss is the penalty-reduced focal loss of CornerNet and CenterNet (Law and Deng 2018, section 3.2;
-Zhou et al. 2019, equation 1). The mask's losses count only in the boxes around nodules, plus a mean over
-everything else, because nodules are 0.3 % of the voxels.
+The heat loss is the penalty-reduced focal loss of CornerNet and CenterNet (Law and Deng 2018,
+section 3.2; Zhou et al. 2019, equation 1). The mask's losses count only in the boxes around
+nodules, plus a mean over everything else, because nodules are 0.3 % of the voxels.
 """
 
 from dataclasses import dataclass

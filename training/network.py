@@ -1,19 +1,20 @@
-"""The detector's network: a small encoder and decoder of MONAI convolutions with a stride-2 stem.
+r"""The detector's network: a small encoder and decoder of MONAI convolutions with a stride-2 stem.
 
 ::
 
     volume (1) --/2-- 16 --------------------------(+)-- 16 -- head, offset, diameter, mask
-                       \\--/2-- 32 ---------------(+)--/
-                                 \\--/2-- 48 ----(+)--/
-                                           \\--/2-- 64 -(+)/
-                                                     \\--/2-- 96
+                       \--/2-- 32 ---------------(+)--/
+                                 \--/2-- 48 ----(+)--/
+                                           \--/2-- 64 -(+)/
+                                                     \--/2-- 96
 
-Each level is two 3x3x3 convolutions with BatchNorm and ReLU; the way up is nearest upsampling, a 1x1x1
-convolution and an addition. BatchNorm folds into the convolutions and does not look at the window, so
-a patch and a whole lung box are treated alike. Axes are (z, y, x) throughout.
+Each level is two 3x3x3 convolutions with BatchNorm and ReLU; the way up is nearest upsampling, a
+1x1x1 convolution and an addition. BatchNorm folds into the convolutions and does not look at the
+window, so a patch and a whole lung box are treated alike. Axes are (z, y, x) throughout.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from monai.networks.blocks.convolutions import Convolution
@@ -24,7 +25,8 @@ from torch.nn import functional
 OUTPUTS: dict[str, int] = {"heat": 1, "offset": 3, "log_diameter": 1, "mask": 8}
 STRIDE = 2
 
-# Where the heat map starts: sigmoid(-5) = 0.7 %, so that the many empty cells do not swamp the first steps.
+# Where the heat map starts: sigmoid(-5) = 0.7 %, so that the many empty cells do not swamp the
+# first steps.
 HEAT_BIAS = -5.0
 
 
@@ -48,8 +50,8 @@ class LungNoduleNet(nn.Module):
     Parameters
     ----------
     widths
-        Channels of the levels, finest first; the first level has half of the input's resolution, each
-        further one half of that before it.
+        Channels of the levels, finest first; the first level has half of the input's resolution,
+        each further one half of that before it.
     """
 
     def __init__(self, widths: Sequence[int]) -> None:
@@ -59,9 +61,7 @@ class LungNoduleNet(nn.Module):
             nn.Sequential(_block(before, width, stride=2), _block(width, width))
             for before, width in zip(ins, widths, strict=True)
         )
-        self.across = nn.ModuleList(
-            _block(low, high, kernel=1) for high, low in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.across = nn.ModuleList(_block(low, high, kernel=1) for high, low in pairwise(widths))
         self.up = nn.ModuleList(_block(width, width) for width in widths[:-1])
         self.heads = nn.ModuleDict(
             {name: nn.Conv3d(widths[0], channels, 1) for name, channels in OUTPUTS.items()}
@@ -77,22 +77,23 @@ class LungNoduleNet(nn.Module):
         Parameters
         ----------
         volume
-            float (batch, 1, z, y, x), HU mapped to -1..1; sides a multiple of the total stride, or in
-            training of half of it.
+            float (batch, 1, z, y, x), HU mapped to -1..1; sides a multiple of the total stride, or
+            in training of half of it.
 
         Returns
         -------
-        (batch, channels, z/2, y/2, x/2) for each name of :data:`OUTPUTS`, in that order: heat logits;
-        offset in input voxels (z, y, x) from the cell's centre; ln(diameter / 8 mm); mask logits, channel
-        dz*4 + dy*2 + dx.
+        (batch, channels, z/2, y/2, x/2) for each name of :data:`OUTPUTS`, in that order: heat
+        logits; offset in input voxels (z, y, x) from the cell's centre; ln(diameter / 8 mm); mask
+        logits, channel dz*4 + dy*2 + dx.
         """
         levels = []
         features = volume
         for step in self.down[:-1]:
             features = step(features)
             levels.append(features)
-        # oneDNN 3.12 now and then gives NaN as the bfloat16 weight gradient of a 3x3x3 convolution on
-        # 2x2x2 voxels (1 step in 40, memory that it never wrote); in float32 the level costs 2 % more.
+        # oneDNN 3.12 now and then gives NaN as the bfloat16 weight gradient of a 3x3x3 convolution
+        # on 2x2x2 voxels (1 step in 40, memory that it never wrote); in float32 the level costs 2 %
+        # more.
         with torch.autocast("cpu", enabled=False):
             levels.append(self.down[-1](features.float()))
         features = levels[-1]
@@ -106,8 +107,3 @@ class LungNoduleNet(nn.Module):
 def parameters_of(network: nn.Module) -> int:
     """Return how many numbers the network has to learn."""
     return sum(parameter.numel() for parameter in network.parameters())
-
-
-def as_bytes_layout(network: nn.Module) -> nn.Module:
-    """Return the network in the memory layout that 3D convolutions run fastest in on a CPU."""
-    return network.to(memory_format=torch.channels_last_3d)

@@ -1,4 +1,4 @@
-"""From hits and false alarms on validation volumes to calibration, thresholds and what to expect there.
+"""From hits and false alarms on validation volumes to calibration, thresholds, expectations.
 
 Pure: everything comes in as values, so a threshold can be set again without running a network.
 """
@@ -70,8 +70,8 @@ def calibrate(groups: Sequence[Group]) -> Platt:
     Parameters
     ----------
     groups
-        Each group has the same weight, and in it hits and false alarms have, however many there are:
-        half of the candidates with score 0.5 are nodules where both are equally common.
+        Each group has the same weight, and in it hits and false alarms have, however many there
+        are: half of the candidates with score 0.5 are nodules where both are equally common.
     """
     logits, targets, weights = [], [], []
     for group in groups:
@@ -113,13 +113,12 @@ def expect(group: Group, platt: Platt, threshold: float) -> Expected:
         len(group.hits),
         group.volumes,
         round(float(hits.mean()), 3) if len(hits) else 0.0,
-        round(false / group.volumes, 2),
+        round(float(false) / group.volumes, 2),
     )
 
 
 def sentence(expected: Sequence[Expected]) -> str:
     """Say in one line what was measured on what."""
-
     return "; ".join(
         f"{e.name}: {e.sensitivity:.1%} of {e.nodules} nodules, "
         f"{e.false_positives:.2f} false positives in each of {e.volumes} volumes"

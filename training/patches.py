@@ -1,4 +1,4 @@
-"""Training patches: a piece of a background, nodules inserted, disturbed as scanners disturb, with targets.
+"""Training patches: pieces of backgrounds with nodules, disturbed as scanners disturb.
 
 A patch depends on the run's seed and its own number only, so a resumed run goes on with the same
 patches, however many processes make them.
@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from inference.preprocess import AIR_HU, normalise
+from models.package import Preprocessing
 from training.backgrounds import Background
 from training.targets import Mark, Targets, make_targets
 
-AIR_HU = -1024
 Floats = NDArray[np.float32]
 Bools = NDArray[np.bool_]
 
@@ -40,11 +41,24 @@ class Inserted:
 
 
 class Insert(Protocol):
-    """Puts nodules into a patch: places free of ``taken``, inside ``lungs``, blurred for ``slice_mm``."""
+    """Puts nodules into a patch."""
 
     def __call__(
-        self, hu: Floats, lungs: Bools, taken: Sequence[Mark], slice_mm: float, rng: np.random.Generator
-    ) -> Inserted: ...
+        self,
+        hu: Floats,
+        lungs: Bools,
+        taken: Sequence[Mark],
+        slice_mm: float,
+        rng: np.random.Generator,
+    ) -> Inserted:
+        """Return the patch with nodules: clear of ``taken``, inside ``lungs``.
+
+        Parameters
+        ----------
+        slice_mm
+            Of the scan: nodules must be as blurred along z as its slices make them.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +73,14 @@ class PatchRecipe:
         Of patches around a known nodule, where the background has one.
     noise_hu
         Largest standard deviation of added noise.
-    hu_window
-        Maps to -1..1, as in the package's preprocessing.
+    preprocessing
+        The package's; its HU window maps to -1..1.
     """
 
     shape_zyx: tuple[int, int, int]
     lesion_share: float
     noise_hu: float
-    hu_window: tuple[float, float]
+    preprocessing: Preprocessing
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -99,13 +113,8 @@ def make_patch(
     targets = make_targets(
         piece.mask | inserted.mask, (*piece.marks, *inserted.marks), background.spacing_mm
     )
-    return Patch(normalise(_disturb(inserted.hu, recipe, rng), recipe.hu_window)[None], targets)
-
-
-def normalise(hu: Floats, hu_window: tuple[float, float]) -> Floats:
-    """Map the window to -1..1 and clip."""
-    low, high = hu_window
-    return np.clip((hu - low) * np.float32(2 / (high - low)) - 1, -1, 1).astype(np.float32)
+    volume = normalise(_disturb(inserted.hu, recipe, rng), recipe.preprocessing)
+    return Patch(volume[None], targets)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,20 +125,25 @@ class _Piece:
     marks: tuple[Mark, ...]
 
 
-def _corner(background: Background, recipe: PatchRecipe, rng: np.random.Generator) -> tuple[int, ...]:
+def _corner(
+    background: Background, recipe: PatchRecipe, rng: np.random.Generator
+) -> tuple[int, ...]:
     """First voxel of a patch around a known nodule, or around any voxel of the lungs."""
     nodules = [mark for mark in background.marks if not mark.is_ignored]
     if nodules and rng.random() < recipe.lesion_share:
         centre = np.array(nodules[int(rng.integers(len(nodules)))].centre_zyx)
         shift = np.array(recipe.shape_zyx) * rng.uniform(-0.4, 0.4, 3)
         return tuple(int(c) for c in np.round(centre + shift - np.array(recipe.shape_zyx) / 2))
-    # A random voxel until one lies in the lungs: they fill a third of the box, and no list of millions
-    # of voxels needs to be kept.
+    # A random voxel until one lies in the lungs: they fill a third of the box, and no list of
+    # millions of voxels needs to be kept.
     while True:
         voxel = tuple(int(rng.integers(side)) for side in background.lungs.shape)
         if background.lungs[voxel]:
             break
-    return tuple(v - side // 2 + int(rng.integers(-8, 9)) for v, side in zip(voxel, recipe.shape_zyx, strict=True))
+    return tuple(
+        v - side // 2 + int(rng.integers(-8, 9))
+        for v, side in zip(voxel, recipe.shape_zyx, strict=True)
+    )
 
 
 def _cut(background: Background, corner: tuple[int, ...], shape: tuple[int, int, int]) -> _Piece:
@@ -153,12 +167,16 @@ def _cut(background: Background, corner: tuple[int, ...], shape: tuple[int, int,
     return _Piece(hu, lungs, mask, marks)
 
 
-def _minus(place: tuple[float, float, float], corner: tuple[int, ...]) -> tuple[float, float, float]:
+def _minus(
+    place: tuple[float, float, float], corner: tuple[int, ...]
+) -> tuple[float, float, float]:
     z, y, x = (p - c for p, c in zip(place, corner, strict=True))
     return z, y, x
 
 
-def _reaches(mark: Mark, corner: tuple[int, ...], shape: tuple[int, int, int], spacing_mm: float) -> bool:
+def _reaches(
+    mark: Mark, corner: tuple[int, ...], shape: tuple[int, int, int], spacing_mm: float
+) -> bool:
     reach = (mark.diameter_mm / 2 + 10.0) / spacing_mm
     return all(
         -reach <= place - start <= side + reach

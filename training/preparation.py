@@ -1,7 +1,8 @@
 """From scans and phantoms to backgrounds, once: read, find the lungs, resample, mark what is known.
 
-Everything goes through the project's own reader, lungs and preprocessing, so training sees what serving
-sees. Finished backgrounds lie in a cache folder outside git, named by what they were made from.
+Everything goes through the project's own reader, lungs and preprocessing, so training sees what
+serving sees. Finished backgrounds lie in a cache folder outside git, named by what they were made
+from.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from inference.phantom import Phantom
 from inference.preprocess import network_grid, resample
 from inference.stack import build_stack, read_volume
 from inference.volume import Grid, Volume
+from models.package import Preprocessing
 from training.backgrounds import Background, load, save
 from training.configuration import Scan, TrainingConfiguration, refuse_reserved
 from training.phantoms import training_phantom
@@ -46,7 +48,8 @@ class DataItem:
     what
         Series Instance UID, or the seeds.
     sha256
-        Over the SHA-256 of the series' files in the order of their names; of phantoms: over their voxels.
+        Over the SHA-256 of the series' files in the order of their names; of phantoms: over their
+        voxels.
     """
 
     name: str
@@ -139,7 +142,8 @@ def network_background(
     lungs: Lungs,
     nodule_mask: NDArray[np.bool_],
     known: Sequence[tuple[Sequence[float], float, bool]],
-    configuration: TrainingConfiguration,
+    *,
+    preprocessing: Preprocessing,
     phase: Sequence[float] = (0.0, 0.0, 0.0),
 ) -> Background:
     """Return a scan on the network's grid.
@@ -153,8 +157,8 @@ def network_background(
     phase
         (x, y, z) part of a voxel by which the grid is shifted against the one in service.
     """
-    target = network_grid(volume.grid, lungs.box_zyx, configuration.preprocessing)
-    spacing = configuration.preprocessing.spacing_mm
+    target = network_grid(volume.grid, lungs.box_zyx, preprocessing)
+    spacing = preprocessing.spacing_mm
     axes = np.stack([target.row_direction, target.column_direction, target.normal])
     shifted = np.asarray(phase, float) * spacing @ axes
     target = replace(target, origins_lps_mm=target.origins_lps_mm + shifted)
@@ -204,7 +208,13 @@ def _scan_backgrounds(
         merged_mask = merge_slices(Volume(mask.astype(np.int16) * INSIDE, volume.grid), merge)
         shift = np.random.default_rng((configuration.seed, phase)).uniform(0, 1, 3) * (phase > 0)
         background = network_background(
-            path.stem, merged, merged_lungs, merged_mask.hu > INSIDE / 2, known, configuration, shift
+            path.stem,
+            merged,
+            merged_lungs,
+            merged_mask.hu > INSIDE / 2,
+            known,
+            preprocessing=configuration.preprocessing,
+            phase=shift.tolist(),
         )
         save(background, path)
         made.append(background)
@@ -255,7 +265,8 @@ def phantom_background(phantom: Phantom, configuration: TrainingConfiguration) -
         mask[box] |= nodule.mask.voxels
     known = [(nodule.centre_lps_mm, nodule.diameter_mm, False) for nodule in phantom.nodules]
     name = f"phantom-{phantom.spec.seed}"
-    return network_background(name, volume, lungs, mask, known, configuration)
+    preprocessing = configuration.preprocessing
+    return network_background(name, volume, lungs, mask, known, preprocessing=preprocessing)
 
 
 def _training_seeds(configuration: TrainingConfiguration) -> range:

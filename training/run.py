@@ -10,7 +10,6 @@ from pathlib import Path
 
 import torch
 
-from firstread.progress import Progress, silent
 from firstread.version import __version__
 from training import checkpoint as checkpoints
 from training.banks import InsertFromBanks, load_banks
@@ -56,7 +55,6 @@ def train(
     out: Path,
     minutes: float | None = None,
     resume: bool = False,
-    progress: Progress = silent,
 ) -> bool:
     """Train until the run is complete or the process is asked to stop.
 
@@ -82,37 +80,53 @@ def train(
         ``configuration``: the file, a scan or the checkpoint is wrong.
     """
     configuration = read_configuration(configuration_path)
-    prepared = prepare(
-        configuration, ignored_regions_path(configuration_path, configuration), progress
-    )
-    banks = load_banks(configuration, prepared.backgrounds, validation=False)
     files = RunFiles(out)
     out.mkdir(parents=True, exist_ok=True)
-    write_data_list(prepared.data, files.data)
-    digest = run_sha256(configuration, prepared)
-    resumed = checkpoints.read(files.checkpoint, digest) if resume else None
-    # Before any thread of this process computes: the workers that make patches are forked from it.
-    torch.set_num_threads(configuration.loop.threads)
-    torch.manual_seed(configuration.seed)
-    settings = loop_settings(configuration, minutes)
-    network = LungNoduleNet(configuration.widths)
+    with shown_progress() as shown:
+        prepared = prepare(
+            configuration, ignored_regions_path(configuration_path, configuration), shown.stage
+        )
+        write_data_list(prepared.data, files.data)
+        digest = run_sha256(configuration, prepared)
+        resumed = checkpoints.read(files.checkpoint, digest) if resume else None
+        # Before any thread of this process computes: the workers that make patches are forked.
+        torch.set_num_threads(configuration.loop.threads)
+        torch.manual_seed(configuration.seed)
+        settings = loop_settings(configuration, minutes)
+        parameters = {**flat(configuration), "data": digest, "code": code_version()}
+        with tracked_run(out, parameters, resumed.mlflow_run if resumed else "") as tracked:
+            tracked.artifacts(files.data, "data")
+            return train_network(
+                LungNoduleNet(configuration.widths),
+                _batches(configuration, prepared, settings),
+                settings,
+                files.checkpoint,
+                configuration_sha256=digest,
+                mlflow_run=tracked.run_id,
+                resumed=resumed,
+                workers=configuration.loop.workers,
+                report=_recorder(files, tracked, shown.report),
+            )
+
+
+def _batches(
+    configuration: TrainingConfiguration, prepared: Prepared, settings: LoopSettings
+) -> Batches:
+    banks = load_banks(configuration, prepared.backgrounds, validation=False)
     recipe = PatchRecipe(
-        configuration.patches.shape_zyx, configuration.patches.lesion_share,
-        configuration.patches.noise_hu, configuration.preprocessing.hu_window,
-    )  # fmt: skip
-    batches = Batches(
-        prepared.backgrounds, prepared.shares, recipe, InsertFromBanks(banks, Mix()), settings,
-        configuration.seed,
-    )  # fmt: skip
-    run = resumed.mlflow_run if resumed else ""
-    parameters = {**flat(configuration), "data": digest, "code": code_version()}
-    with tracked_run(out, parameters, run) as tracked, shown_progress() as show:
-        tracked.artifacts(files.data, "data")
-        return train_network(
-            network, batches, settings, files.checkpoint,
-            configuration_sha256=digest, mlflow_run=tracked.run_id, resumed=resumed,
-            workers=configuration.loop.workers, report=_recorder(files, tracked, show),
-        )  # fmt: skip
+        configuration.patches.shape_zyx,
+        configuration.patches.lesion_share,
+        configuration.patches.noise_hu,
+        configuration.preprocessing,
+    )
+    return Batches(
+        prepared.backgrounds,
+        prepared.shares,
+        recipe,
+        InsertFromBanks(banks, Mix()),
+        settings=settings,
+        seed=configuration.seed,
+    )
 
 
 def loop_settings(configuration: TrainingConfiguration, minutes: float | None) -> LoopSettings:
@@ -149,14 +163,15 @@ def flat(configuration: TrainingConfiguration) -> dict[str, str]:
 
 
 def code_version() -> str:
-    """Return the version and, in a working copy, the commit; ``+changed`` where files differ from it."""
+    """Return the version and, in a working copy, the commit (``+changed``: files differ)."""
     root = Path(__file__).resolve().parents[1]
-    said = subprocess.run(  # noqa: S603
+    said = subprocess.run(
         ["git", "describe", "--always", "--dirty=+changed"],  # noqa: S607
         cwd=root, capture_output=True, text=True, check=False,
     )  # fmt: skip
     commit = said.stdout.strip() if said.returncode == 0 else "no working copy"
-    return f"firstread {__version__} ({commit}), Python {sys.version.split()[0]}, torch {torch.__version__}"
+    python = sys.version.split()[0]
+    return f"firstread {__version__} ({commit}), Python {python}, torch {torch.__version__}"
 
 
 def _recorder(

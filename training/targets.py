@@ -1,7 +1,7 @@
-"""What the network should answer for a patch: heat, offset, size and mask, and where each of them counts.
+"""What the network should answer for a patch: heat, offset, size, mask, and where each counts.
 
-A cell k of the outputs lies at input index 2k + 0.5 on each axis (stride 2). Everything here is NumPy,
-in voxels of the patch (z, y, x) unless a name says millimetres.
+A cell k of the outputs lies at input index 2k + 0.5 on each axis (stride 2). Everything here is
+NumPy, in voxels of the patch (z, y, x) unless a name says millimetres.
 """
 
 from collections.abc import Sequence
@@ -15,15 +15,15 @@ Floats = NDArray[np.float32]
 STRIDE = 2
 # ln(diameter / 8 mm) is near 0 for the commonest sizes.
 REFERENCE_DIAMETER_MM = 8.0
-# A nodule's heat is a Gaussian of a fifth of its diameter, but never narrower than 1.8 mm: one output
-# cell is 2.5 mm wide, and a narrower peak would fall between cells.
+# A nodule's heat is a Gaussian of a fifth of its diameter, but never narrower than 1.8 mm: one
+# output cell is 2.5 mm wide, and a narrower peak would fall between cells.
 SIGMA_SHARE = 0.2
 SMALLEST_SIGMA_MM = 1.8
 # Offset and size are learnt within a quarter of the diameter around the centre, at least one cell.
 NEAR_SHARE = 0.25
 SMALLEST_NEAR_MM = 2.5
-# Around each nodule the mask is learnt in its box and this much more (detector pilot: a mask loss over
-# the whole patch learnt nothing, because 99.7 % of the voxels are background).
+# Around each nodule the mask is learnt in its box and this much more (detector pilot: a mask loss
+# over the whole patch learnt nothing, because 99.7 % of the voxels are background).
 MASK_MARGIN_MM = 7.0
 # Ignored regions reach a little beyond their own radius.
 IGNORE_MARGIN_MM = 3.0
@@ -79,9 +79,7 @@ class Targets:
     mask_boxes: Floats
 
 
-def make_targets(
-    mask: NDArray[np.bool_], marks: Sequence[Mark], spacing_mm: float
-) -> Targets:
+def make_targets(mask: NDArray[np.bool_], marks: Sequence[Mark], spacing_mm: float) -> Targets:
     """Return the answers for a patch.
 
     Parameters
@@ -117,7 +115,9 @@ def make_targets(
         boxes[_box(mark, spacing_mm, mask.shape)] = 1
     for mark in (m for m in marks if m.is_ignored):
         radius_mm = mark.diameter_mm / 2 + IGNORE_MARGIN_MM
-        counts[spacing_mm * np.sqrt(sum(s * s for s in _steps_to(mark.centre_zyx, shape))) <= radius_mm] = 0
+        counts[
+            spacing_mm * np.sqrt(sum(s * s for s in _steps_to(mark.centre_zyx, shape))) <= radius_mm
+        ] = 0
         boxes[_sphere(mark.centre_zyx, radius_mm / spacing_mm, mask.shape)] = -1
     near *= counts
     return Targets(
@@ -152,12 +152,16 @@ def _raise_peak(heat: Floats, centre: tuple[float, float, float]) -> None:
 def _box(mark: Mark, spacing_mm: float, shape: tuple[int, ...]) -> tuple[slice, ...]:
     reach = (mark.diameter_mm / 2 + MASK_MARGIN_MM) / spacing_mm
     return tuple(
-        slice(max(0, int(np.floor(place - reach))), max(0, min(side, int(np.ceil(place + reach)) + 1)))
+        slice(
+            max(0, int(np.floor(place - reach))), max(0, min(side, int(np.ceil(place + reach)) + 1))
+        )
         for place, side in zip(mark.centre_zyx, shape, strict=True)
     )
 
 
-def _sphere(centre: tuple[float, float, float], radius: float, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+def _sphere(
+    centre: tuple[float, float, float], radius: float, shape: tuple[int, ...]
+) -> NDArray[np.bool_]:
     z, y, x = (
         ((np.arange(side) - place) ** 2).reshape([-1 if a == axis else 1 for a in range(3)])
         for axis, (place, side) in enumerate(zip(centre, shape, strict=True))

@@ -1,7 +1,7 @@
 """A run's record in MLflow: parameters, data list, curves, and the package at the end.
 
-MLflow is imported when a run begins, never with this module. The record lies in one SQLite file and a
-folder of artifacts beside it; a server is needed only to look at it.
+MLflow is imported when a run begins, never with this module. The record lies in one SQLite file and
+a folder of artifacts beside it; a server is needed only to look at it.
 """
 
 import logging

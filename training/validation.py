@@ -1,7 +1,8 @@
 """Validation volumes and what a package finds in them, through serving's own detection.
 
-Phantoms of seeds that were never trained on, and the training scans with nodules of patients whose shapes
-were never trained on. The scans' own anatomy was trained on: on unseen scans expect more false alarms.
+Phantoms of seeds that were never trained on, and the training scans with nodules of patients whose
+shapes were never trained on. The scans' own anatomy was trained on: on unseen scans expect more
+false alarms.
 """
 
 from collections.abc import Iterator, Sequence
@@ -86,7 +87,9 @@ def inserted_volumes(
             mix = Mix(counts=(0.0,) * PER_VERSION + (1.0,))
             hu = background.hu.astype(np.float32)
             put = insert_nodules(hu, background.lungs, background.marks, rng, bank=bank, mix=mix)
-            volume = Volume(np.rint(np.clip(put.hu, AIR_HU, 3071)).astype(np.int16), grid_of(background))
+            volume = Volume(
+                np.rint(np.clip(put.hu, AIR_HU, 3071)).astype(np.int16), grid_of(background)
+            )
             yield ValidationVolume(
                 volume, _nodules(put.marks, volume.grid), _nodules(background.marks, volume.grid)
             )
@@ -97,6 +100,7 @@ def measure(
     volumes: Iterator[ValidationVolume],
     package: Package,
     runtime: Runtime,
+    *,
     progress: Progress = silent,
     total: int = 0,
 ) -> Group:

@@ -28,9 +28,9 @@ def train(
 
     described = read_configuration(configuration).package
     folder = out or Path(f"var/training/{described.name}-{described.version}")
+    if not run(configuration, out=folder, minutes=minutes, resume=resume):
+        say(f"stopped at a checkpoint in {folder}; go on with --resume --out {folder}")
+        return
     with progress_bar() as progress:
-        if not run(configuration, out=folder, minutes=minutes, resume=resume, progress=progress):
-            say(f"stopped at a checkpoint in {folder}; go on with --resume --out {folder}")
-            return
         package = make_package(configuration, run=folder, packages=packages, progress=progress)
     tell(f"{package.reference} in {package.folder}, sha256 {package.sha256}")

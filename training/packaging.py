@@ -1,0 +1,271 @@
+"""From a checkpoint to a shipped package: export, validate, calibrate, set thresholds, write."""
+
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from firstread.errors import ConfigurationError
+from firstread.progress import Progress, silent
+from inference.detection.detect import detect
+from inference.lungs import find_lungs
+from inference.volume import Volume
+from models.package import Package
+from models.runtime import Runtime, open_runtime
+from training import checkpoint as checkpoints
+from training.backgrounds import Background
+from training.banks import load_banks
+from training.card import CardFacts, LesionRank, write_card
+from training.checkpoint import Checkpoint
+from training.configuration import (
+    TrainingConfiguration,
+    ignored_regions_path,
+    read_configuration,
+)
+from training.export import check_parity, stage, to_onnx, write_package
+from training.network import LungNoduleNet
+from training.operating_points import (
+    Expected,
+    Group,
+    Platt,
+    calibrate,
+    expect,
+    lowest_threshold,
+    sentence,
+)
+from training.preparation import Prepared, prepare
+from training.run import RunFiles, code_version, run_sha256
+from training.tracking import tracked_run
+from training.validation import (
+    PER_VERSION,
+    grid_of,
+    inserted_volumes,
+    measure,
+    phantom_volumes,
+)
+
+# The calibration of the package that thresholds are measured with: flat, so that scores rounded to
+# 0.001 still tell large logits apart.
+FLAT = Platt(0.2, 0.0)
+FLAT_FLOOR = 0.3
+PHANTOMS, INSERTIONS = "validation phantoms", "insertions into training scans"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """What validation gave.
+
+    Attributes
+    ----------
+    points
+        Operating point -> threshold and what to expect on each group.
+    """
+
+    platt: Platt
+    floor: float
+    points: Mapping[str, tuple[float, Sequence[Expected]]]
+
+
+def make_package(
+    configuration_path: Path, *, run: Path, packages: Path, progress: Progress = silent
+) -> Package:
+    """Export a run as the package that its configuration names.
+
+    Parameters
+    ----------
+    run
+        Folder of the run: its checkpoint's averaged weights are exported.
+    packages
+        Root of the packages; ``<name>/<version>`` is written below it.
+
+    Returns
+    -------
+    The package, loaded from where it was written.
+
+    Raises
+    ------
+    ConfigurationError
+        ``configuration``: no checkpoint, or of another configuration or other data.
+    OutputExists
+        ``output-exists``: that version is there already.
+    """
+    configuration = read_configuration(configuration_path)
+    prepared = prepare(
+        configuration, ignored_regions_path(configuration_path, configuration), progress
+    )
+    files = RunFiles(run)
+    state = checkpoints.read(files.checkpoint, run_sha256(configuration, prepared))
+    network = averaged_network(configuration, state)
+    onnx = to_onnx(network)
+    parity = check_parity(network, onnx, configuration.seed)
+    plain = service_backgrounds(prepared)
+    with tempfile.TemporaryDirectory() as folder:
+        flat = _flat_package(Path(folder), onnx, configuration, prepared, state)
+        runtime = open_runtime(flat, threads=configuration.loop.threads)
+        measured, ranks = _measure(configuration, plain, flat, runtime, progress)
+    facts = CardFacts(
+        prepared.data, code_version(), state.mlflow_run, state.step * configuration.loop.batch,
+        state.trained_s / 60, _last_losses(files), parity, measured.points,
+        [_with_score(rank, measured.platt) for rank in ranks],
+    )  # fmt: skip
+    package = write_package(
+        packages / configuration.package.name / configuration.package.version,
+        onnx,
+        write_card(configuration, facts),
+        describe(configuration, prepared, state.mlflow_run, measured),
+    )
+    with tracked_run(run, {}, state.mlflow_run) as tracked:
+        tracked.artifacts(package.folder, "package")
+    return package
+
+
+def averaged_network(configuration: TrainingConfiguration, state: Checkpoint) -> nn.Module:
+    """Return the network with the moving average of its weights."""
+    network = LungNoduleNet(configuration.widths)
+    prefix = "module."
+    network.load_state_dict(
+        {key.removeprefix(prefix): v for key, v in state.average.items() if key.startswith(prefix)}
+    )
+    return network.eval()
+
+
+def service_backgrounds(prepared: Prepared) -> tuple[Background, ...]:
+    """Return each real scan once, untouched and on the grid of service."""
+    return tuple(b for b in prepared.backgrounds if b.name.endswith("-x1-0"))
+
+
+def set_points(configuration: TrainingConfiguration, groups: Sequence[Group]) -> Measured:
+    """Calibrate, and set every threshold by the false positives that it may have."""
+    platt = calibrate(groups)
+    points = {}
+    for name, false_positives in configuration.validation.false_positives.items():
+        threshold = lowest_threshold(groups, platt, false_positives)
+        points[name] = (threshold, [expect(group, platt, threshold) for group in groups])
+    lowest = min(threshold for threshold, _ in points.values())
+    floor = lowest_threshold(groups, platt, configuration.validation.floor_false_positives)
+    return Measured(platt, min(floor, lowest), points)
+
+
+def describe(
+    configuration: TrainingConfiguration, prepared: Prepared, mlflow_run: str, measured: Measured
+) -> dict[str, Any]:
+    """Return the content of ``model.yaml`` without the hashes of the files."""
+    package = configuration.package.model_dump(mode="json", by_alias=True)
+    return {
+        "schema": "firstread/package/1",
+        "name": package["name"],
+        "version": package["version"],
+        "task": "detection",
+        "labels": package["labels"],
+        "stages": [stage(configuration.preprocessing.model_dump(mode="json"))],
+        "input_contract": package["input_contract"],
+        "calibration": {
+            "scale": measured.platt.scale,
+            "shift": measured.platt.shift,
+            "measured_on": f"{PHANTOMS}; {INSERTIONS}",
+        },
+        "operating_points": {
+            name: {
+                "threshold": threshold,
+                "sensitivity": _pooled(expected),
+                "false_positives_per_scan": max(e.false_positives for e in expected),
+                "measured_on": sentence(expected),
+            }
+            for name, (threshold, expected) in measured.points.items()
+        },
+        "floor": measured.floor,
+        "intended_use": package["intended_use"],
+        "training_data": [f"{i.name}: {i.what}, SHA-256 {i.sha256}" for i in prepared.data],
+        "licence": package["licence"],
+        "mlflow_run": mlflow_run,
+    }
+
+
+def lesion_ranks(
+    backgrounds: Sequence[Background], package: Package, runtime: Runtime
+) -> list[LesionRank]:
+    """Return where the marked lesions stand among the candidates of their untouched scans."""
+    ranks = []
+    for background in backgrounds:
+        grid = grid_of(background)
+        volume = Volume(background.hu, grid)
+        lungs = find_lungs(volume)
+        found = () if lungs is None else detect(volume, lungs, package, runtime)
+        places = np.array([candidate.centre_lps_mm for candidate in found]).reshape(-1, 3)
+        case = background.name.removesuffix("-x1-0")
+        for mark in (mark for mark in background.marks if not mark.is_ignored):
+            away = np.linalg.norm(places - grid.to_lps(mark.centre_zyx), axis=1)
+            near = np.flatnonzero(away <= mark.diameter_mm / 2)
+            first = int(near[0]) if len(near) else None
+            ranks.append(
+                LesionRank(case, None, None, None)
+                if first is None
+                else LesionRank(case, first + 1, found[first].score, float(away[first]))
+            )
+    return ranks
+
+
+def _measure(
+    configuration: TrainingConfiguration,
+    plain: Sequence[Background],
+    package: Package,
+    runtime: Runtime,
+    progress: Progress,
+) -> tuple[Measured, list[LesionRank]]:
+    wanted = configuration.validation.insertions
+    banks = load_banks(configuration, plain, validation=True)
+    versions = -(-wanted // PER_VERSION) * len(plain)
+    groups = (
+        measure(
+            PHANTOMS, phantom_volumes(configuration), package, runtime,
+            progress=progress, total=configuration.phantoms.validation_count,
+        ),
+        measure(
+            INSERTIONS, inserted_volumes(plain, banks, wanted, configuration.seed), package,
+            runtime, progress=progress, total=versions,
+        ),
+    )  # fmt: skip
+    return set_points(configuration, groups), lesion_ranks(plain, package, runtime)
+
+
+def _flat_package(
+    root: Path,
+    onnx: bytes,
+    configuration: TrainingConfiguration,
+    prepared: Prepared,
+    state: Checkpoint,
+) -> Package:
+    """Write a package to be measured and thrown away: every candidate down to a low floor."""
+    nothing = Expected("nothing yet", 0, 1, 0.0, 0.0)
+    everything = Measured(FLAT, FLAT_FLOOR, {"all": (FLAT_FLOOR, [nothing])})
+    description = describe(configuration, prepared, state.mlflow_run, everything)
+    return write_package(root / "flat" / "0.0.0", onnx, "# Not for use\n", description)
+
+
+def _with_score(rank: LesionRank, platt: Platt) -> LesionRank:
+    """Turn a score of the flat package into one of the finished package."""
+    if rank.score is None:
+        return rank
+    inside = np.clip(rank.score, 0.0005, 0.9995)
+    logit = (np.log(inside / (1 - inside)) - FLAT.shift) / FLAT.scale
+    return LesionRank(rank.case, rank.rank, float(platt.scores(logit)), rank.distance_mm)
+
+
+def _pooled(expected: Sequence[Expected]) -> float:
+    nodules = sum(e.nodules for e in expected)
+    return round(sum(e.sensitivity * e.nodules for e in expected) / max(nodules, 1), 3)
+
+
+def _last_losses(files: RunFiles) -> dict[str, float]:
+    """Return the last line of the curve."""
+    try:
+        lines = files.curve.read_text("utf-8").splitlines()
+    except OSError as error:
+        raise ConfigurationError(f"{files.curve}: the run's curve is not there") from error
+    losses: dict[str, float] = json.loads(lines[-1])["losses"]
+    return losses
