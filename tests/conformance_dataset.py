@@ -53,7 +53,7 @@ def _walk_hygiene(dataset: Dataset, prefix: str, fail: Fail) -> None:
         if tag.is_private:
             fail(f"{prefix}-private", f"private element {tag}")
             continue
-        raw = dataset.get_item(tag)
+        raw: object = dataset.get_item(tag)
         if isinstance(raw, RawDataElement) and raw.VR in TEXT_VRS:
             try:
                 (raw.value or b"").decode("utf-8")

@@ -88,7 +88,9 @@ def _check_frame(
     shared = seg.SharedFunctionalGroupsSequence[0]
 
     def group(name: str) -> Dataset:
-        return (own if name in own else shared)[name].value[0]
+        items = (own if name in own else shared)[name].value
+        assert isinstance(items[0], Dataset)
+        return items[0]
 
     try:
         number = int(group("SegmentIdentificationSequence").ReferencedSegmentNumber)

@@ -7,12 +7,12 @@ here.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
@@ -103,7 +103,7 @@ class Stack:
 
 def read_all(folder: Path) -> list[tuple[Path, Dataset]]:
     """Every DICOM instance below a folder, without pixels."""
-    found = []
+    found: list[tuple[Path, Dataset]] = []
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         try:
             dataset = pydicom.dcmread(path, stop_before_pixels=True)
@@ -222,11 +222,11 @@ def pixels_of(plane: Plane) -> Floats:
 
 def text_of(dataset: Dataset, keyword: str, codec: str) -> str:
     """A value as text, decoded with the codec that the test knows to be right; "" where absent."""
-    element = dataset.get_item(keyword)
+    element = cast("RawDataElement | DataElement | None", dataset.get_item(keyword))
     if element is None or element.value is None:
         return ""
     if isinstance(element, RawDataElement):
-        raw = element.value
+        raw = element.value or b""
         for escape in _ESCAPES:
             raw = raw.replace(escape, b"")
         return raw.decode(codec, "replace").strip("\0 ")

@@ -278,7 +278,7 @@ def _check_planar(
     points = np.array(region.GraphicData, float).reshape(-1, 2)
     if not np.array_equal(points[0], points[-1]):
         fail("sr-outline", f"{at}: not closed")
-    mask = seg.masks.get(finding["segment_number"], {}).get(z) if seg else None
+    mask = seg.masks.get(finding["segment_number"], {}).get(z) if seg and z is not None else None
     if mask is None:
         return
     # Coordinates count from the corner of the first pixel, so its centre is (0.5, 0.5).

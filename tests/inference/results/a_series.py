@@ -19,6 +19,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
 from pydicom.tag import Tag
 from pydicom.uid import (
+    UID,
     CTImageStorage,
     ExplicitVRLittleEndian,
     LegacyConvertedEnhancedCTImageStorage,
@@ -205,7 +206,7 @@ def _save(ds: Dataset, path: Path) -> None:
     ds.file_meta = FileMetaDataset()
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID
-    ds.file_meta.MediaStorageSOPInstanceUID = ds.get("SOPInstanceUID") or FRAME_UID
+    ds.file_meta.MediaStorageSOPInstanceUID = UID(ds.get("SOPInstanceUID") or FRAME_UID)
     # The texts are raw bytes: without this pydicom decodes them as declared and encodes them anew.
     ds.set_original_encoding(False, True, ds._character_set)
     dcmwrite(path, ds, enforce_file_format=True)
