@@ -62,10 +62,10 @@ class Refined:
 
 
 def refine(candidate: Candidate, volume: Volume) -> Refined | None:
-    """Return a candidate's mask on the source grid; None where it holds no voxel of it.
+    """Return a candidate's mask on the source grid; None where the network marked none at its place.
 
-    A candidate whose mask is empty at one half is no larger than a voxel of the network's grid, or
-    outside of the scan.
+    A candidate without a mask of its own at one half is no larger than a voxel of the network's
+    grid, or outside of the scan.
     """
     box = _box_around(candidate, volume.grid)
     if box is None:
@@ -73,12 +73,21 @@ def refine(candidate: Candidate, volume: Volume) -> Refined | None:
     probability = _resampled_probability(candidate, volume.grid, box)
     centre = volume.grid.to_index(candidate.centre_lps_mm) - [start for start, _ in box]
     network = one_piece(probability >= MASK_PROBABILITY, centre)
-    if not network.any():
+    spacing_zyx_mm = _local_spacing(volume.grid, box)
+    # What the network marked elsewhere in the crop is the mask of another candidate.
+    reach_mm = max(candidate.mask_grid.step_mm, candidate.diameter_mm / 2)
+    if _distance_mm(network, centre, spacing_zyx_mm) > reach_mm:
         return None
     hu = volume.hu[tuple(slice(*ends) for ends in box)].astype(np.float32)
-    density, refined = _at_its_edge(hu, network, centre, _local_spacing(volume.grid, box))
+    density, refined = _at_its_edge(hu, network, centre, spacing_zyx_mm)
     start = tuple(first for first, _ in box)
     return Refined(cropped(network, start), cropped(refined, start), density)
+
+
+def _distance_mm(mask: Bools, centre: Floats, spacing_zyx_mm: Spacing) -> float:
+    """Return how far the nearest set voxel is from a place; infinite for an empty mask."""
+    away = (np.argwhere(mask) - centre) * spacing_zyx_mm
+    return float(np.linalg.norm(away, axis=1).min(initial=np.inf))
 
 
 def _at_its_edge(

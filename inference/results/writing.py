@@ -50,17 +50,28 @@ def write_results(analysis: Analysis, out: Path, *, replace: bool = False) -> do
             fresh = Path(temporary) / "new"
             fresh.mkdir()
             written = _write(analysis, fresh)
-            if out.exists():
-                # Again, because the analysis took its time since the first look.
-                check_place(out, replace=replace)
-                out.rename(Path(temporary) / "old")
-            fresh.rename(out)
+            # Again, because the analysis took its time since the first look.
+            check_place(out, replace=replace)
+            _swap(fresh, out, old=Path(temporary) / "old")
     except OSError as error:
         raise OutputError(
             f"{out}: {error.strerror or error}",
             advice="choose another place with --out, or make room",
         ) from error
     return written
+
+
+def _swap(fresh: Path, out: Path, *, old: Path) -> None:
+    """Give ``fresh`` the name ``out``; what stood there goes to ``old``, or back if that fails."""
+    if not out.exists():
+        fresh.rename(out)
+        return
+    out.rename(old)
+    try:
+        fresh.rename(out)
+    except OSError:
+        old.rename(out)
+        raise
 
 
 def check_place(out: Path, *, replace: bool) -> None:

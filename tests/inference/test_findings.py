@@ -93,6 +93,14 @@ def test_a_candidate_whose_mask_is_empty_is_measured_as_its_sphere_and_not_lost(
     assert only.mean_diameter_mm == pytest.approx(empty.diameter_mm, abs=0.75)
 
 
+def test_the_mask_of_a_neighbour_is_not_taken_for_a_candidates_own() -> None:
+    # The crop reaches the neighbour; at its own place the network stays below one half.
+    lone = replace(moved(LOW, 12.0, 0.8), mask=LOW.mask, mask_grid=LOW.mask_grid, diameter_mm=5.0)
+    neighbour, own = found(replace(LOW, score=0.9), lone)
+    apart_mm = np.linalg.norm(np.subtract(own.centre_lps_mm, neighbour.centre_lps_mm))
+    assert apart_mm == pytest.approx(12.0, abs=1.0)
+
+
 def test_without_lungs_side_and_third_are_undetermined() -> None:
     (only,) = found(HIGH)
     assert (only.laterality, only.zone, only.lobe) == (Laterality.UNDETERMINED, None, None)
