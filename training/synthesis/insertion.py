@@ -20,6 +20,8 @@ Bools = NDArray[np.bool_]
 # within three deviations; the rest of it is small vessels, which would show as specks.
 NOISE_SIGMA_MM, NOISE_LIMIT_HU, NOISE_DEVIATIONS = 1.5, 60.0, 3.0
 SOLID_HU, CALCIFIED_HU, GROUND_GLASS_HU = (-60.0, 90.0), (100.0, 500.0), (-680.0, -420.0)
+# A mass with a low density would let the vessels under it shine through.
+MASS_FROM_MM, MASS_HU = 15.0, (0.0, 90.0)
 # Uneven density inside (standard deviation), and how far it reaches: no tissue is flat.
 SOLID_UNEVEN_HU, GROUND_GLASS_UNEVEN_HU, UNEVEN_MM = 8.0, 40.0, 4.0
 # Ground glass has no sharp outline of its own.
@@ -213,7 +215,8 @@ def _layers(
     if look == Look.NOTHING:
         return (_Layer(nodule.alpha, float(np.median(under)), 0.0),)
     if look in (Look.SOLID, Look.CALCIFIED):
-        limits = SOLID_HU if look == Look.SOLID else CALCIFIED_HU
+        solid = MASS_HU if nodule.diameter_mm >= MASS_FROM_MM else SOLID_HU
+        limits = solid if look == Look.SOLID else CALCIFIED_HU
         return (_Layer(nodule.alpha, rng.uniform(*limits), SOLID_UNEVEN_HU),)
     fuzzy_mm = min(rng.uniform(*FUZZY_MM), nodule.diameter_mm / 10)
     shell = _Layer(nodule.alpha, rng.uniform(*GROUND_GLASS_HU), GROUND_GLASS_UNEVEN_HU, fuzzy_mm)

@@ -4,7 +4,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inference.phantom.nodules import Painted, blurred_sphere
+from inference.lungs import Laterality
+from inference.phantom.nodules import Painted, Sphere, blurred_sphere, clear_of
+from inference.phantom.spec import NoduleSpec
+from inference.phantom.trees import Tubes
 from tests.builders import a_phantom
 
 
@@ -58,3 +61,14 @@ def test_spheres_keep_their_distance_from_each_other() -> None:
         for other in nodules[i + 1 :]:
             gap = np.linalg.norm(np.subtract(one.centre_lps_mm, other.centre_lps_mm))
             assert gap >= (one.diameter_mm + other.diameter_mm) / 2 + 8
+
+
+def test_vessels_near_a_sphere_are_left_out_and_others_stay() -> None:
+    sphere = Sphere(np.zeros(3), NoduleSpec(10.0), Laterality.LEFT)
+    start = np.array([[0.0, 8.4, -5.0], [0.0, 8.6, -5.0], [0.0, 30.0, -5.0]])
+    tubes = Tubes(start, start + np.array([0.0, 0.0, 10.0]), np.full(3, 1.0))
+
+    kept = clear_of((sphere,), tubes)
+
+    # 5 mm of sphere, 2.5 mm of room and 1 mm of vessel.
+    assert kept.start[:, 1].tolist() == [8.6, 30.0]

@@ -75,14 +75,17 @@ def test_thick_slices_soften_edges_along_z_only() -> None:
 
 
 def test_a_core_lies_inside_and_off_the_middle() -> None:
-    nodule = seen(sphere(20.0), 1.25, 1.0, np.random.default_rng(5), has_core=True)
+    offsets = []
+    for seed in range(6):
+        nodule = seen(sphere(20.0), 1.25, 1.0, np.random.default_rng(seed), has_core=True)
+        assert nodule.core is not None
+        core, whole = nodule.core.astype(float), nodule.alpha.astype(float)
+        assert (core <= whole + 1).all()
+        assert 0.05 < core.sum() / whole.sum() < 0.7
+        middle = np.argwhere(nodule.core > 128).mean(axis=0)
+        offsets.append(float(np.linalg.norm(middle - nodule.centre_zyx)))
 
-    assert nodule.core is not None
-    core, whole = nodule.core.astype(float), nodule.alpha.astype(float)
-    assert (core <= whole + 1).all()
-    assert 0.05 < core.sum() / whole.sum() < 0.7
-    middle = np.argwhere(nodule.core > 128).mean(axis=0)
-    assert np.linalg.norm(middle - nodule.centre_zyx) > 0.5
+    assert np.mean(offsets) > 1.5
 
 
 def test_a_bank_is_sorted_and_holds_all_sizes(bank: Bank) -> None:

@@ -209,3 +209,15 @@ def test_the_same_generator_gives_the_same_patch(bank: Bank) -> None:
 
     assert np.array_equal(one.hu, other.hu)
     assert one.marks == other.marks
+
+
+def test_insertions_of_one_patch_keep_their_distance(bank: Bank) -> None:
+    mix = Mix(counts=(0, 0, 0, 0, 0, 0, 1.0), looks=((Look.SOLID, 1.0),), edge_share=0.0)
+    for seed in range(8):
+        marks = insert_nodules(
+            a_lung(), np.ones(SHAPE, bool), (), np.random.default_rng(seed), bank=bank, mix=mix
+        ).marks
+        for i, one in enumerate(marks):
+            for other in marks[i + 1 :]:
+                gap = np.linalg.norm(np.subtract(one.centre_zyx, other.centre_zyx)) * 1.25
+                assert gap >= 6 + (one.diameter_mm + other.diameter_mm) / 2 - 1.25
