@@ -15,11 +15,8 @@ from scipy import ndimage
 from firstread.progress import Progress, silent
 from inference.dicom.decoding import Plane, read_pixels
 from inference.dicom.instance import Frame, Instance
+from inference.dicom.placement import SAME_POSITION_MM
 from inference.volume import Floats, Grid, Volume
-
-# Planes less than this apart along the normal are at one position: positions are written to 0.01
-# mm.
-SAME_POSITION_MM = 0.01
 
 AIR_HU = -1024
 

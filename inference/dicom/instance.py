@@ -97,6 +97,11 @@ class Instance:
         return self.sop_class_uid in CT_CLASSES
 
     @property
+    def is_ct(self) -> bool:
+        """Whether it is a CT image, or would be one if its SOP class were not missing."""
+        return self.is_ct_image or (not self.sop_class_uid and self.modality == "CT")
+
+    @property
     def has_uids(self) -> bool:
         """Whether it carries the four UIDs that a result must name."""
         return all((self.sop_class_uid, self.sop_instance_uid, self.study_uid, self.series_uid))
@@ -106,12 +111,37 @@ class Instance:
         """Whether Image Type (0008,0008) value 3 says LOCALIZER."""
         return "LOCALIZER" in self.image_type
 
+    @property
+    def is_computed(self) -> bool:
+        """Whether Image Type (0008,0008) says that it was computed from other slices."""
+        words = {word for value in self.image_type for word in value.split()}
+        return not COMPUTED_WORDS.isdisjoint(words | set(self.image_type))
+
 
 CT_CLASSES = frozenset(
     {
         "1.2.840.10008.5.1.4.1.1.2",  # CT Image Storage
         "1.2.840.10008.5.1.4.1.1.2.1",  # Enhanced CT Image Storage
         "1.2.840.10008.5.1.4.1.1.2.2",  # Legacy Converted Enhanced CT Image Storage
+    }
+)
+
+# Words of Image Type for projections, averages and reformats: their voxels are no measurement of
+# one place.
+COMPUTED_WORDS = frozenset(
+    {
+        "MIP",
+        "MAX_IP",
+        "MINIP",
+        "MIN_IP",
+        "AVERAGE",
+        "PROJECTION",
+        "MPR",
+        "CURVED_MPR",
+        "VOLREN",
+        "VOLUME_RENDER",
+        "SURFACE_RENDER",
+        "SUBTRACTION",
     }
 )
 
@@ -123,6 +153,11 @@ class Series:
     uid: str
     instances: tuple[Instance, ...]
     description: str = ""
+
+    @property
+    def ct_instances(self) -> tuple[Instance, ...]:
+        """The CT images among them."""
+        return tuple(instance for instance in self.instances if instance.is_ct)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ from inference.dicom.instance import Instance, Series
 from inference.gate.headers import judge_headers, judge_patient
 from inference.gate.reasons import Code, Number, Reason, Status
 from inference.gate.spacing import Spacing, measure_spacing
-from inference.gate.splitting import FAR_OFF_DEG, Split, SplitOff, Why, ct_instances, split_series
+from inference.gate.splitting import FAR_OFF_DEG, Split, SplitOff, Why, split_series
 from inference.gate.thinning import look_for_thinning
 from inference.stack import Stack, build_stack
 from inference.volume import Floats, Grid
@@ -55,7 +55,7 @@ class GeometryResult:
 
 def judge_geometry(series: Series, contract: InputContract) -> GeometryResult:
     """Split a series, stack what belongs together, and judge its headers and positions."""
-    instances = ct_instances(series)
+    instances = series.ct_instances
     reasons: tuple[Reason, ...]
     if not instances:
         modalities = sorted({i.modality for i in series.instances if i.modality}) or ["-"]

@@ -18,7 +18,7 @@ from inference.dicom.instance import Instance, Series, Study
 from inference.gate.content import judge_content
 from inference.gate.geometry import GeometryResult, heights_mm, judge_geometry
 from inference.gate.reasons import Code, Number, Reason, Status, Verdict
-from inference.gate.splitting import SplitOff, ct_instances
+from inference.gate.splitting import SplitOff
 from inference.gate.thinning import absent_numbers
 from inference.lungs import Lungs, find_lungs
 from inference.stack import Stack, StackPixels, read_volume
@@ -206,5 +206,5 @@ def _judgement(
 
 def _largest_ct(study: Study) -> Series | None:
     """Return the series with most CT images, with or without UIDs; of equals the first."""
-    with_ct = [series for series in study.series if ct_instances(series)]
-    return max(with_ct, key=lambda series: len(ct_instances(series)), default=None)
+    with_ct = [series for series in study.series if series.ct_instances]
+    return max(with_ct, key=lambda series: len(series.ct_instances), default=None)

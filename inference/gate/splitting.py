@@ -16,14 +16,13 @@ from enum import StrEnum
 
 import numpy as np
 
+from inference.dicom.body_parts import names_body_part
 from inference.dicom.decoding import Plane
-from inference.dicom.instance import Frame, Instance, Series
-from inference.stack import SAME_POSITION_MM, axes_of
+from inference.dicom.instance import Frame, Instance
+from inference.dicom.placement import SAME_POSITION_MM, is_placed
+from inference.stack import axes_of
 from inference.volume import Floats
 from models.package import InputContract
-
-# Unit length and right angle of the axes, up to the rounding of three decimals.
-AXES_TOLERANCE = 2e-3
 
 # Groups further than this from the main normal are other views (coronal, sagittal), and slices
 # further than this from the body's long axis are not axial.
@@ -129,22 +128,13 @@ class Split:
         return tuple(why for why in Why if why in found)
 
 
-def ct_instances(series: Series) -> tuple[Instance, ...]:
-    """Return the CT images: by SOP class, or by modality where the SOP class is missing."""
-    return tuple(
-        instance
-        for instance in series.instances
-        if instance.is_ct_image or (not instance.sop_class_uid and instance.modality == "CT")
-    )
-
-
 def split_series(instances: Sequence[Instance], contract: InputContract) -> Split:
     """Split the CT images of a series.
 
     Parameters
     ----------
     instances
-        :func:`ct_instances` of the series; in any order.
+        ``Series.ct_instances``; in any order.
     """
     localizers = [instance for instance in instances if instance.is_localizer]
     images = [instance for instance in instances if not instance.is_localizer]
@@ -174,18 +164,6 @@ def split_series(instances: Sequence[Instance], contract: InputContract) -> Spli
         lost=sum((instance.rows, instance.columns) in sizes for instance in unplaced),
         off_axis_deg=_angle_deg(normal, np.array([0.0, 0.0, 1.0])),
     )
-
-
-def is_placed(frame: Frame) -> bool:
-    """Whether a place is known: position, spacing, and two unit vectors at a right angle."""
-    if frame.position_lps_mm is None or frame.orientation is None or frame.pixel_spacing_mm is None:
-        return False
-    numbers = np.array([*frame.position_lps_mm, *frame.orientation, *frame.pixel_spacing_mm])
-    if not np.isfinite(numbers).all() or min(frame.pixel_spacing_mm) <= 0:
-        return False
-    row, column = numbers[3:6], numbers[6:9]
-    faults = abs(row @ row - 1) / 2, abs(column @ column - 1) / 2, abs(row @ column)
-    return bool(max(faults) <= AXES_TOLERANCE)
 
 
 def _main_direction(planes: Sequence[Plane]) -> tuple[list[Plane], list[Plane], Floats]:
@@ -310,8 +288,8 @@ def _runs(groups: list[Group]) -> list[list[Group]]:
 def _fitness(part: list[Group], contract: InputContract) -> tuple[bool, int, int, float, str]:
     """Order parts: enough slices, the right body part by name, then slices and extent."""
     planes = [plane for group in part for plane in group.planes]
-    names = {instance.body_part.upper() for instance, _ in planes}
-    named = 2 if names & set(contract.body_parts) else 1 if names == {""} else 0
+    names = {names_body_part(instance.body_part, contract.body_parts) for instance, _ in planes}
+    named = 2 if True in names else 1 if names == {None} else 0
     extent = max(group.along_mm[-1] for group in part) - min(group.along_mm[0] for group in part)
     return len(planes) >= contract.min_slices, named, len(planes), float(extent), _first_uid(planes)
 
