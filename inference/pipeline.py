@@ -9,7 +9,7 @@ detect   lung box, network grid, runtime, candidates            ``Candidate`` ..
 measure  merge, mask on the source grid, measure                ``Finding`` ...
 ======== ====================================================== ==========================
 
-Writing the results is the caller's last step: :func:`inference.results.write_results`.
+Writing the results is the caller's last step: ``inference.results.writing.write_results``.
 """
 
 from collections.abc import Callable, Iterator
@@ -97,6 +97,22 @@ def judge_upload(
     )
 
 
+def check_operating_point(package: Package, name: str) -> None:
+    """Refuse a name that the package does not know; cheap, so ask before anything is read.
+
+    Raises
+    ------
+    UsageError
+        ``usage``: the package has no such operating point.
+    """
+    points = package.description.operating_points
+    if name not in points:
+        raise UsageError(
+            f"{package.description.name} has no operating point {name!r}",
+            advice="choose one of " + ", ".join(points),
+        )
+
+
 def analyse(
     upload: Upload,
     package: Package,
@@ -124,12 +140,7 @@ def analyse(
         ``several-studies``: more than one study and none named.
     """
     timings = timings or Timings()
-    points = package.description.operating_points
-    if operating_point not in points:
-        raise UsageError(
-            f"{package.description.name} has no operating point {operating_point!r}",
-            advice="choose one of " + ", ".join(points),
-        )
+    check_operating_point(package, operating_point)
     judged = judge_upload(
         upload,
         package.description.input_contract,
@@ -148,7 +159,7 @@ def analyse(
             runtime = open_runtime()
         with timings.stage("detect"):
             candidates = detect(judgement.volume, judgement.lungs, package, runtime, progress)
-        threshold = points[operating_point].threshold
+        threshold = package.description.operating_points[operating_point].threshold
         with timings.stage("measure"):
             findings = measure_findings(candidates, judgement.volume, judgement.lungs, threshold)
         analysis = replace(

@@ -1,6 +1,7 @@
 """A phantom as files: one CT Image Storage instance for each slice, and ``truth.json``."""
 
 import json
+import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -62,24 +63,37 @@ def write_phantom(phantom: Phantom, folder: Path, progress: Progress = silent) -
     OutputError
         ``output-unwritable``
     """
+    check_folder(folder)
     slices = phantom.spec.slices
+    names = [f"{slices - z:04d}.dcm" for z in range(slices)]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise OutputExists(
-                f"{folder} is not empty", advice="choose a new folder for the phantom"
-            )
-        paths = []
-        for z in range(slices):
-            path = folder / f"{slices - z:04d}.dcm"
-            instance(phantom, z).save_as(path, enforce_file_format=True)
-            paths.append(path)
-            progress("write", z + 1, slices)
-        text = json.dumps(truth(phantom), indent=2, ensure_ascii=False) + "\n"
-        (folder / "truth.json").write_text(text, encoding="utf-8")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Beside it first, so that a phantom is whole or absent.
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as beside:
+            fresh = Path(beside) / "new"
+            fresh.mkdir()
+            for z, name in enumerate(names):
+                instance(phantom, z).save_as(fresh / name, enforce_file_format=True)
+                progress("write", z + 1, slices)
+            text = json.dumps(truth(phantom), indent=2, ensure_ascii=False) + "\n"
+            (fresh / "truth.json").write_text(text, encoding="utf-8")
+            # An empty folder may stand there; rename replaces it.
+            fresh.rename(folder)
     except OSError as error:
         raise OutputError(f"{folder}: {error.strerror}", advice="check space and rights") from error
-    return paths
+    return [folder / name for name in names]
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a place that holds anything; cheap, so ask before a phantom is made.
+
+    Raises
+    ------
+    OutputExists
+        ``output-exists``: there is a file, or a folder that is not empty.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OutputExists(f"{folder} is not empty", advice="choose a new folder for the phantom")
 
 
 def truth(phantom: Phantom) -> dict[str, object]:

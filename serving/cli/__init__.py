@@ -4,15 +4,18 @@ Data goes to stdout, talk to stderr. Each command's file imports what is heavy i
 so that ``firstread version`` answers at once.
 """
 
+import signal
 import sys
+from types import FrameType
 
 import typer
 
 from firstread.errors import FirstreadError
 from serving.cli import analyse, models, phantom, train, version
-from serving.cli.output import say_error
+from serving.cli.exits import EXIT_INTERRUPTED
+from serving.cli.output import say_error, speak_any_locale
 
-# Every complaint of the parser; Typer exports its kinds but not their base (NoArgsIsHelp among them).
+# Every complaint of the parser; Typer exports its kinds but not their base.
 WrongUsage: type[typer.BadParameter] = typer.BadParameter.__mro__[2]  # type: ignore[assignment]
 
 app = typer.Typer(
@@ -54,8 +57,8 @@ def run(arguments: list[str]) -> int:
             say_error("usage", complaint, "firstread --help lists commands and options")
         return 2
     except KeyboardInterrupt:
-        say_error("interrupted", "stopped by the keyboard; no output was written", "")
-        return 130
+        say_error("interrupted", "stopped by the keyboard", "nothing half-written was left")
+        return EXIT_INTERRUPTED
     except Exception as error:  # the process's edge: a bug becomes one line
         if debug:
             raise
@@ -68,6 +71,13 @@ def run(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _leave(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Run the command line of this process."""
+    speak_any_locale()
+    # As an exception, so that temporary folders with unpacked studies are removed on the way out.
+    signal.signal(signal.SIGTERM, _leave)
     sys.exit(run(sys.argv[1:]))

@@ -1,17 +1,25 @@
 """``firstread analyse``: a chest CT in, findings and DICOM results out."""
 
 from contextlib import ExitStack
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from firstread.errors import UsageError
+from firstread.messages import Language, sentence
+from serving.cli.exits import EXIT_OF_STATUS
 from serving.cli.output import progress_bar, tell, tell_json
 from serving.cli.packages import locate
 
-# Exit codes of a verdict (docs/cli.md).
-EXIT_OF_STATUS = {"accept": 0, "limits": 0, "resend": 4, "refuse": 5}
+
+class Provider(StrEnum):
+    """What people call the providers of ``models.runtime``."""
+
+    CUDA = "cuda"
+    OPENVINO = "openvino"
+    CPU = "cpu"
 
 
 def analyse(
@@ -26,7 +34,7 @@ def analyse(
         str | None, typer.Option(metavar="NAME[@VERSION]|FOLDER", help="Default: the newest.")
     ] = None,
     provider: Annotated[
-        str | None, typer.Option(help="cuda, openvino or cpu; default: the fastest here.")
+        Provider | None, typer.Option(help="What computes; default: the fastest here.")
     ] = None,
     operating_point: Annotated[
         str, typer.Option(help="A threshold that the package names.")
@@ -45,11 +53,13 @@ def analyse(
     Exit codes: 0 scored, 4 not scored (send again), 5 not scored (refused); others in docs/cli.md.
     """
     if gate_only:
+        if out is not None:
+            raise UsageError("--gate-only writes nothing", advice="leave out --out or --gate-only")
         return _gate_only(inputs, study, package, as_json=as_json)
     if out is None:
         raise UsageError("--out is missing", advice="name a new folder, or judge with --gate-only")
     from inference.dicom.reader import open_upload
-    from inference.pipeline import Timings
+    from inference.pipeline import Timings, check_operating_point
     from inference.pipeline import analyse as analyse_upload
     from inference.results.writing import check_place, write_results
     from models.package import load_package
@@ -57,6 +67,7 @@ def analyse(
 
     check_place(out, replace=replace)
     loaded = load_package(locate(package))
+    check_operating_point(loaded, operating_point)
     timings = Timings()
     with progress_bar() as progress, ExitStack() as resources:
         with timings.stage("read"):
@@ -115,8 +126,8 @@ def _tell_result(document: dict[str, Any], out: Path) -> None:
     for finding in document["findings"]:
         x, y, z = finding["centre_lps_mm"]
         tell(
-            f"  {finding['id']}: score {finding['score']:.3f}, {finding['laterality']} lung, "
-            f"{finding['zone'] or 'unknown'} third, at ({x:.1f}, {y:.1f}, {z:.1f}) mm, "
+            f"  {finding['id']}: score {finding['score']:.3f}, {_where(finding)}, "
+            f"at ({x:.1f}, {y:.1f}, {z:.1f}) mm, "
             f"mean diameter {finding['mean_diameter_mm']} mm, "
             f"{finding['volume_mm3']} mm3, {finding['mean_hu']} HU"
         )
@@ -125,4 +136,10 @@ def _tell_result(document: dict[str, Any], out: Path) -> None:
     for name in filter(None, names):
         tell(f"wrote {out / name}")
     if document["scored"]:
-        tell("Decision support, not a diagnosis. 辅助决策，并非诊断。")
+        tell(" ".join(sentence("result.not-a-diagnosis", language) for language in Language))
+
+
+def _where(finding: dict[str, Any]) -> str:
+    side = finding["laterality"]
+    lung = "side undetermined" if side == "undetermined" else f"{side} lung"
+    return f"{lung}, {finding['zone']} third" if finding["zone"] else lung

@@ -1,5 +1,6 @@
 """How the command line speaks: data on stdout, talk on stderr, plain where no terminal is."""
 
+import io
 import json
 import sys
 from collections.abc import Iterator
@@ -20,7 +21,9 @@ def tell(line: str = "") -> None:
 
 
 def tell_json(document: Any) -> None:
-    """Write one JSON document, and nothing else, to stdout."""
+    """Write one JSON document and nothing else: UTF-8 whatever the locale (RFC 8259)."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
     json.dump(document, sys.stdout, ensure_ascii=False, sort_keys=True, indent=2)
     sys.stdout.write("\n")
 
@@ -30,6 +33,13 @@ def say_error(code: str, message: str, advice: str) -> None:
     say(f"error[{code}]: {message}")
     if advice:
         say(f"  hint: {advice}")
+
+
+def speak_any_locale() -> None:
+    """Replace what a terminal's own character set lacks, instead of failing on it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 @contextmanager

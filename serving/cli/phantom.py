@@ -35,8 +35,9 @@ def phantom(
         make_phantom,
         write_phantom,
     )
-    from inference.phantom.writer import truth
+    from inference.phantom.writer import check_folder, truth
 
+    check_folder(out)
     spec = PhantomSpec(
         tuple(
             NoduleSpec(diameter, _one_of(Density, density, "--density"))

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from firstread.errors import UsageError
+from serving.cli.exits import EXIT_INTERRUPTED
 from serving.cli.output import progress_bar, say, tell
 
 
@@ -20,17 +22,24 @@ def train(
     packages: Annotated[
         Path, typer.Option(help="Where the package is written when the run is complete.")
     ] = Path("models/packages"),
-) -> None:
-    """Train a package; stops at a checkpoint when asked to (Ctrl-C or SIGTERM), goes on with --resume."""
-    from training.configuration import read_configuration
-    from training.packaging import make_package
-    from training.run import train as run
+) -> int:
+    """Train a package; stops at a checkpoint when asked to (Ctrl-C, SIGTERM); see --resume."""
+    try:
+        from training.configuration import read_configuration
+        from training.packaging import make_package
+        from training.run import train as run
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"training needs {error.name}, which is not installed",
+            advice="pip install 'firstread[training]'",
+        ) from error
 
     described = read_configuration(configuration).package
     folder = out or Path(f"var/training/{described.name}-{described.version}")
     if not run(configuration, out=folder, minutes=minutes, resume=resume):
         say(f"stopped at a checkpoint in {folder}; go on with --resume --out {folder}")
-        return
+        return EXIT_INTERRUPTED
     with progress_bar() as progress:
         package = make_package(configuration, run=folder, packages=packages, progress=progress)
     tell(f"{package.reference} in {package.folder}, sha256 {package.sha256}")
+    return 0

@@ -1,8 +1,11 @@
 """The command line as its users meet it: exit codes, one JSON document, one line for each error."""
 
 import json
+import os
 import shutil
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pydicom
@@ -37,8 +40,8 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def series() -> Iterator[Path]:
-    yield phantom_folder(a_phantom((14.0,), 2.5))
+def series() -> Path:
+    return phantom_folder(a_phantom((14.0,), 2.5))
 
 
 def test_analyse_writes_everything_it_names_and_exits_0(
@@ -227,3 +230,90 @@ def test_a_ct_without_uids_is_refused_and_named_in_no_sr(
     assert code == 5
     assert {"uids-missing", "not-chest"} <= codes
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["findings.json"]
+
+
+def test_an_unknown_operating_point_is_refused_before_anything_is_read(
+    run: Run, package: Path, tmp_path: Path
+) -> None:
+    words = ("analyse", tmp_path / "absent", "--out", tmp_path / "o", "--package", package)
+    code, _, err = run(*words, "--operating-point", "blanced")
+    assert code == 2
+    assert "balanced" in err.splitlines()[1]
+
+
+def test_gate_only_with_an_output_is_refused(run: Run, series: Path, tmp_path: Path) -> None:
+    assert run("analyse", series, "--gate-only", "--out", tmp_path / "o")[0] == 2
+
+
+def test_a_phantom_never_goes_among_other_files(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert run("phantom", tmp_path)[0] == 7
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_gbk_terminal_gets_its_lines_and_json_stays_utf_8(
+    package: Path, series: Path, tmp_path: Path
+) -> None:
+    for name in ("0001.dcm", "0002.dcm", "0003.dcm"):
+        series_without = tmp_path / "s"
+        if not series_without.exists():
+            shutil.copytree(series, series_without)
+        (series_without / name).unlink()
+    words = [sys.executable, "-c", "from serving.cli import main; main()"]
+    words += ["analyse", str(series_without), "--gate-only", "--package", str(package)]
+    environment = os.environ | {"PYTHONIOENCODING": "gbk", "PYTHONUTF8": "0"}
+    plain = subprocess.run(words, capture_output=True, env=environment, check=False)
+    assert plain.returncode in (0, 4, 5), plain.stderr
+    assert plain.stdout.decode("gbk").startswith("verdict: ")
+    machine = subprocess.run([*words, "--json"], capture_output=True, env=environment, check=False)
+    assert json.loads(machine.stdout.decode("utf-8"))["verdict"]
+
+
+MARKS = {
+    "PatientName": "MARKEDNAME^MARKEDGIVEN",
+    "PatientID": "MARKEDID77",
+    "PatientBirthDate": "19010203",
+    "AccessionNumber": "MARKEDACC",
+    "ReferringPhysicianName": "MARKEDREF^X",
+    "InstitutionName": "MARKEDINST",
+}
+
+
+@pytest.fixture
+def marked(series: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "marked"
+    folder.mkdir()
+    for path in sorted(series.glob("*.dcm")):
+        dataset = pydicom.dcmread(path)
+        for keyword, value in MARKS.items():
+            setattr(dataset, keyword, value)
+        dataset.save_as(folder / path.name)
+    return folder
+
+
+@pytest.mark.parametrize("damage", ["none", "gap", "cut-file", "no-pixels", "two-patients"])
+def test_nothing_that_names_a_patient_is_said_or_stands_in_findings_json(
+    run: Run, package: Path, marked: Path, tmp_path: Path, damage: str
+) -> None:
+    files = sorted(marked.glob("*.dcm"))
+    if damage == "gap":
+        for path in files[20:26]:
+            path.unlink()
+    elif damage == "cut-file":
+        files[30].write_bytes(files[30].read_bytes()[:-1000])
+    elif damage == "no-pixels":
+        for path in files[:40]:
+            dataset = pydicom.dcmread(path)
+            del dataset.PixelData
+            dataset.save_as(path)
+    elif damage == "two-patients":
+        dataset = pydicom.dcmread(files[10])
+        dataset.PatientID = "MARKEDOTHER"
+        dataset.save_as(files[10])
+    words = ("analyse", marked, "--out", tmp_path / "o", "--package", package)
+    _, out, err = run(*words)
+    said = (out + err).replace(str(tmp_path), "")
+    written = (tmp_path / "o/findings.json").read_text("utf-8")
+    for text in (said, written):
+        assert "MARKED" not in text
+        assert "19010203" not in text
