@@ -5,7 +5,9 @@ An empty or absent text is ``""``, an absent number is None; empty UIDs are neve
 other.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from pydicom import Dataset
@@ -112,10 +114,17 @@ class Instance:
         return "LOCALIZER" in self.image_type
 
     @property
+    def computed(self) -> "Computed | None":
+        """How Image Type (0008,0008) says that it was computed from other slices; None: not."""
+        # CT_SOM5 MIP, CSA MPR, MIN IP, MIN_IP: words stand anywhere in a value.
+        text = " ".join(("", *self.image_type, "")).upper().replace("_", " ").replace("-", " ")
+        found = {kind for kind, words in COMPUTED_WORDS.items() if any(w in text for w in words)}
+        return min(found, key=list(Computed).index, default=None)
+
+    @property
     def is_computed(self) -> bool:
         """Whether Image Type (0008,0008) says that it was computed from other slices."""
-        words = {word for value in self.image_type for word in value.split()}
-        return not COMPUTED_WORDS.isdisjoint(words | set(self.image_type))
+        return self.computed is not None
 
 
 CT_CLASSES = frozenset(
@@ -126,24 +135,40 @@ CT_CLASSES = frozenset(
     }
 )
 
-# Words of Image Type for projections, averages and reformats: their voxels are no measurement of
-# one place.
-COMPUTED_WORDS = frozenset(
-    {
-        "MIP",
-        "MAX_IP",
-        "MINIP",
-        "MIN_IP",
-        "AVERAGE",
-        "PROJECTION",
-        "MPR",
-        "CURVED_MPR",
-        "VOLREN",
-        "VOLUME_RENDER",
-        "SURFACE_RENDER",
-        "SUBTRACTION",
-    }
-)
+
+class Computed(StrEnum):
+    """What was computed from other slices, worst first; stable words."""
+
+    PROJECTION = "projection"
+    """Voxels of many places in one: projections, averages, differences, renderings."""
+    REFORMAT = "reformat"
+    """Voxels interpolated between measured ones."""
+
+
+# Words of Image Type, ``_`` and ``-`` as blanks: vendors' (value 3 and on) and those of Enhanced CT
+# (value 4, PS3.3 C.8.16.1.4).
+COMPUTED_WORDS = {
+    Computed.PROJECTION: tuple(
+        f" {word} "
+        for word in (
+            "MIP",
+            "MAX IP",
+            "MINIP",
+            "MIN IP",
+            "MAXIMUM",
+            "MINIMUM",
+            "AVERAGE",
+            "MEAN",
+            "STD DEVIATION",
+            "PROJECTION",
+            "SUBTRACTION",
+            "VOLREN",
+            "VOLUME RENDER",
+            "SURFACE RENDER",
+        )
+    ),
+    Computed.REFORMAT: tuple(f" {word} " for word in ("MPR", "REFORMATTED", "RESAMPLED")),
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,6 +194,16 @@ class Study:
     codecs: dict[tuple[str, ...], str] = field(default_factory=dict)
     """Declared character sets of an instance -> Python codec, decided once for the study."""
 
+    @property
+    def ct_instances(self) -> tuple[Instance, ...]:
+        """The CT images of all series."""
+        return tuple(instance for series in self.series for instance in series.ct_instances)
+
+    @property
+    def has_named_ct(self) -> bool:
+        """Whether one of its CT images carries the UIDs that a result must name."""
+        return any(instance.has_uids for instance in self.ct_instances)
+
 
 @dataclass(frozen=True, slots=True)
 class Unread:
@@ -177,6 +212,14 @@ class Unread:
     path: Path
     reason: str
 
+    @property
+    def may_be_an_image(self) -> bool:
+        """Whether a slice may be lost with it: all that is not known to be something else."""
+        return self.reason not in NO_IMAGE
+
+
+NO_IMAGE = frozenset({"not-dicom", "not-an-instance", "dicomdir", "gzip", "not-a-file"})
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Upload:
@@ -184,3 +227,18 @@ class Upload:
 
     studies: tuple[Study, ...]
     unread: tuple[Unread, ...]
+
+
+def unread_counts(upload: Upload) -> dict[str, int]:
+    """Return how many files that may be images are in no study that can be analysed, by reason.
+
+    Files that are known to be something else (notes, a DICOMDIR) do not count. CT images without
+    UIDs beside a study that has them count as ``uids-missing``: they may belong to it, and nobody
+    can know.
+    """
+    counts = Counter(unread.reason for unread in upload.unread if unread.may_be_an_image)
+    if any(study.uid and study.has_named_ct for study in upload.studies):
+        counts["uids-missing"] = sum(
+            len(study.ct_instances) for study in upload.studies if not study.uid
+        )
+    return {reason: count for reason, count in sorted(counts.items()) if count}
