@@ -89,6 +89,8 @@ class InputContract(_Part):
     max_pixel_spacing_mm: Positive
     max_bridgeable_gap_mm: Positive
     max_gantry_tilt_deg: Annotated[float, Field(ge=0)]
+    # Further off, slices are another view and no stack at all.
+    max_obliquity_deg: Annotated[float, Field(ge=0, le=30)]
     min_lung_coverage: Share
     min_lung_volume_ml: Annotated[float, Field(ge=0)]
     min_age_years: Annotated[float, Field(ge=0)]

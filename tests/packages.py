@@ -96,6 +96,7 @@ def describe(name: str, version: str, files: dict[str, str]) -> dict[str, Any]:
             "max_pixel_spacing_mm": 1.2,
             "max_bridgeable_gap_mm": 6.0,
             "max_gantry_tilt_deg": 30.0,
+            "max_obliquity_deg": 30.0,
             "min_lung_coverage": 0.9,
             "min_lung_volume_ml": 800.0,
             "min_age_years": 18.0,

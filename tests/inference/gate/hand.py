@@ -27,6 +27,7 @@ THIN = InputContract(
     max_pixel_spacing_mm=1.0,
     max_bridgeable_gap_mm=6.5,
     max_gantry_tilt_deg=20,
+    max_obliquity_deg=20,
     min_lung_coverage=0.5,
     min_lung_volume_ml=1000,
     min_age_years=16,
