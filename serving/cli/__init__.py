@@ -16,7 +16,7 @@ from serving.cli.exits import EXIT_INTERRUPTED
 from serving.cli.output import say_error, speak_any_locale
 
 # Every complaint of the parser; Typer exports its kinds but not their base.
-WrongUsage: type[typer.BadParameter] = typer.BadParameter.__mro__[2]  # type: ignore[assignment]
+WrongUsage: type[typer.BadParameter] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="firstread",
