@@ -8,43 +8,28 @@ order of files.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from pydicom.uid import UID
 
 from firstread.errors import SeveralStudies, UsageError
-from inference.dicom.instance import Frame, Instance, Series, Study, Upload
+from inference.dicom.body_parts import names_body_part
+from inference.dicom.instance import Frame, Series, Study, Upload
+from inference.dicom.placement import SAME_POSITION_MM, is_placed
 from models.package import InputContract
 
 # Slices whose normal is further from the body's long axis are no axial slices.
 AXIAL_WITHIN_DEG = 30.0
-# Positions closer than this are one.
-SAME_POSITION_MM = 0.01
+# A tall adult's lungs; what a series covers beyond them is no chest and no merit.
+LUNGS_AT_MOST_MM = 350.0
 # A series this much shorter than the longest one may not show the whole lungs.
 WHOLE_COVERAGE_SHARE = 0.9
 # Steps that differ by less are the same thickness to a reader.
 SPACING_DECIMALS = 2
-
-# Words in Image Type (0008,0008) of images that were computed from other slices: projections,
-# averages, reformats.
-_COMPUTED = frozenset(
-    {
-        "MIP",
-        "MINIP",
-        "MPR",
-        "AVERAGE",
-        "PROJECTION IMAGE",
-        "MAX_IP",
-        "MIN_IP",
-        "VOLREN",
-        "CSA MPR",
-        "SUBTRACTION",
-    }
-)
 
 
 class Kernel(IntEnum):
@@ -63,6 +48,9 @@ _KERNEL_WORDS = {
     Kernel.STANDARD: ("STANDARD", "STND", "SOFT", "DETAIL", "CHST", "CHEST", "BODY"),
 }
 _SIEMENS_KERNEL = re.compile(r"([BIHJU])([A-Z]?)(\d{2})")
+
+
+Value = TypeVar("Value", str, tuple[float, ...])
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +82,8 @@ class Facts:
         Median step between them; infinite for fewer than two.
     coverage_mm
         From the first slice's far side to the last one's.
+    is_other_part
+        Whether its slices name body parts, and none of them one of the contract's.
     """
 
     series: Series
@@ -108,7 +98,7 @@ class Facts:
     pixel_mm: float
     coverage_mm: float
     covers_whole: bool
-    is_expected_part: bool
+    is_other_part: bool
     kernel_kind: Kernel
     fits_contract: bool
 
@@ -126,9 +116,6 @@ CRITERIA: tuple[Criterion, ...] = (
     Criterion(lambda s: s.is_localizer, lambda s, _: "a localizer, not a stack of slices"),
     Criterion(lambda s: not s.is_axial, lambda s, _: "not axial, or without positions"),
     Criterion(
-        lambda s: not s.is_expected_part, lambda s, _: f"shows {s.body_part.lower()}, not the chest"
-    ),
-    Criterion(
         lambda s: s.is_computed,
         lambda s, _: "computed from other slices (projection, average or reformat)",
     ),
@@ -137,6 +124,9 @@ CRITERIA: tuple[Criterion, ...] = (
         lambda s, _: (
             f"{s.slices} slices, {_mm(s.spacing_mm)} apart: outside what the model was made for"
         ),
+    ),
+    Criterion(
+        lambda s: s.is_other_part, lambda s, _: f"shows {s.body_part.lower()}, not the chest"
     ),
     Criterion(
         lambda s: not s.covers_whole,
@@ -159,7 +149,7 @@ CRITERIA: tuple[Criterion, ...] = (
         lambda s, w: f"kernel {s.kernel or 'unknown'}, the chosen one has {w.kernel}",
     ),
     Criterion(
-        lambda s: -round(s.coverage_mm),
+        lambda s: -round(_useful_mm(s.coverage_mm)),
         lambda s, w: (
             f"covers {s.coverage_mm:.0f} mm along the body, the chosen one {w.coverage_mm:.0f} mm"
         ),
@@ -199,15 +189,9 @@ def choose_study(upload: Upload, study_uid: str | None) -> Study:
         raise UsageError("the input has no study of that UID", advice=_listed(named))
     if len(named) > 1:
         raise SeveralStudies(f"the input holds {len(named)} studies", advice=_listed(named))
-    if named and any(
-        _is_ct(i) and i.has_uids for series in named[0].series for i in series.instances
-    ):
+    if named and named[0].has_named_ct:
         return named[0]
-    nameless = [
-        study
-        for study in upload.studies
-        if not study.uid and any(_is_ct(i) for series in study.series for i in series.instances)
-    ]
+    nameless = [study for study in upload.studies if not study.uid and study.ct_instances]
     return _gathered(nameless or named or list(upload.studies[:1]))
 
 
@@ -244,9 +228,8 @@ def rank_series(study: Study, contract: InputContract) -> Choice:
     """
     candidates, others = [], []
     for series in study.series:
-        instances = [instance for instance in series.instances if _is_ct(instance)]
-        if instances:
-            candidates.append(_facts(series, instances, contract))
+        if series.ct_instances:
+            candidates.append(_facts(series, contract))
         else:
             others.append(NotChosen(series.uid, f"no CT image: {_kind(series)}"))
     if not candidates:
@@ -254,11 +237,9 @@ def rank_series(study: Study, contract: InputContract) -> Choice:
     longest_mm = max(
         s.coverage_mm for s in candidates if s.is_axial or not any(c.is_axial for c in candidates)
     )
+    whole_mm = WHOLE_COVERAGE_SHARE * _useful_mm(longest_mm)
     ranked = sorted(
-        (
-            replace(s, covers_whole=s.coverage_mm >= WHOLE_COVERAGE_SHARE * longest_mm)
-            for s in candidates
-        ),
+        (replace(s, covers_whole=s.coverage_mm >= whole_mm) for s in candidates),
         key=lambda s: tuple(criterion.key(s) for criterion in CRITERIA),
     )
     winner, losers = ranked[0], ranked[1:]
@@ -287,9 +268,8 @@ def _mm(length: float) -> str:
     return f"{length:.3g} mm" if np.isfinite(length) else "an unknown distance"
 
 
-def _is_ct(instance: Instance) -> bool:
-    """Whether an instance is a CT image, or would be one if its SOP class were not missing."""
-    return instance.is_ct_image or (not instance.sop_class_uid and instance.modality == "CT")
+def _useful_mm(coverage_mm: float) -> float:
+    return min(coverage_mm, LUNGS_AT_MOST_MM)
 
 
 def _kind(series: Series) -> str:
@@ -300,21 +280,24 @@ def _kind(series: Series) -> str:
     return name if name != first.sop_class_uid else f"class {name}"
 
 
-def _facts(series: Series, instances: Sequence[Instance], contract: InputContract) -> Facts:
-    slices = [instance for instance in instances if not instance.is_localizer]
-    frames = [frame for instance in slices for frame in instance.frames if _is_placed(frame)]
-    first = (slices or list(instances))[0]
-    body_part = Counter(instance.body_part for instance in slices or instances).most_common(1)[0][0]
-    kernel = Counter(instance.kernel for instance in slices or instances).most_common(1)[0][0]
-    positions, is_axial, pixel_mm = _positions(frames)
+def _facts(series: Series, contract: InputContract) -> Facts:
+    instances = series.ct_instances
+    # Of localizers alone there is nothing better to look at.
+    slices = [instance for instance in instances if not instance.is_localizer] or instances
+    is_localizer = all(instance.is_localizer for instance in instances)
+    frames = [frame for i in slices for frame in i.frames if not i.is_localizer]
+    body_part = _commonest(instance.body_part for instance in slices)
+    kernel = _commonest(instance.kernel for instance in slices)
+    named = {names_body_part(instance.body_part, contract.body_parts) for instance in slices}
+    positions, is_axial, pixel_mm = _positions([frame for frame in frames if is_placed(frame)])
     spacing_mm = float(np.median(np.diff(positions))) if len(positions) > 1 else float("inf")
     coverage_mm = float(positions[-1] - positions[0]) + spacing_mm if len(positions) > 1 else 0.0
     return Facts(
         series=series,
         has_uids=all(instance.has_uids for instance in instances),
-        is_localizer=not slices,
+        is_localizer=is_localizer,
         is_axial=is_axial,
-        is_computed=bool(_COMPUTED & set(first.image_type)),
+        is_computed=any(instance.is_computed for instance in slices),
         body_part=body_part,
         kernel=kernel,
         slices=len(positions),
@@ -322,7 +305,7 @@ def _facts(series: Series, instances: Sequence[Instance], contract: InputContrac
         pixel_mm=pixel_mm,
         coverage_mm=coverage_mm,
         covers_whole=True,
-        is_expected_part=not body_part or body_part in contract.body_parts,
+        is_other_part=named == {False},
         kernel_kind=_kernel_kind(kernel),
         fits_contract=(
             len(positions) >= contract.min_slices
@@ -332,34 +315,41 @@ def _facts(series: Series, instances: Sequence[Instance], contract: InputContrac
     )
 
 
-def _is_placed(frame: Frame) -> bool:
-    return frame.position_lps_mm is not None and frame.orientation is not None
+def _commonest(values: Iterable[Value]) -> Value:
+    """Return the commonest value; of equally common ones the smallest, whatever their order."""
+    counts = Counter(values)
+    return min(counts, key=lambda value: (-counts[value], value))
 
 
 def _positions(
     frames: Sequence[Frame],
 ) -> tuple[np.ndarray[Any, np.dtype[np.float64]], bool, float]:
-    """Return distinct positions along the commonest orientation, is it axial, pixel size."""
+    """Return distinct positions along the commonest orientation, is it axial, pixel size.
+
+    All frames have a place (``is_placed``).
+    """
     if not frames:
         return np.empty(0), False, float("inf")
-    orientation = Counter(frame.orientation for frame in frames).most_common(1)[0][0]
-    normal = np.cross(orientation[:3], orientation[3:]) if orientation is not None else np.zeros(3)
-    length = float(np.linalg.norm(normal))
+    orientation = _commonest(frame.orientation for frame in frames if frame.orientation)
     own = [frame for frame in frames if frame.orientation == orientation]
+    normal = np.cross(orientation[:3], orientation[3:])
     along = np.sort(np.array([frame.position_lps_mm for frame in own], float) @ normal)
     distinct = along[np.insert(np.diff(along) > SAME_POSITION_MM, 0, True)]
-    is_axial = length > 0 and abs(normal[2]) / length >= np.cos(np.radians(AXIAL_WITHIN_DEG))
-    spacing = own[0].pixel_spacing_mm
-    return distinct, bool(is_axial), max(spacing) if spacing else float("inf")
+    is_axial = abs(normal[2]) / np.linalg.norm(normal) >= np.cos(np.radians(AXIAL_WITHIN_DEG))
+    spacing = _commonest(frame.pixel_spacing_mm for frame in own if frame.pixel_spacing_mm)
+    return distinct, bool(is_axial), max(spacing)
 
 
-def _kernel_kind(kernel: str) -> Kernel:
-    """Return what a Convolution Kernel (0018,1210) was made for.
+def _kernel_kind(kernels: str) -> Kernel:
+    """Return what a Convolution Kernel (0018,1210) was made for; of several the worst kind.
 
     Siemens: letter and sharpness (B31f, Br38, Bl57; body up to 49 is standard, above is lung; H, J
     and U are head and ultra sharp). Others use words.
     """
-    name = kernel.upper()
+    return max(_kind_of_one(kernel) for kernel in kernels.upper().split("\\"))
+
+
+def _kind_of_one(name: str) -> Kernel:
     for kind, words in _KERNEL_WORDS.items():
         if any(word in name for word in words):
             return kind
