@@ -96,8 +96,13 @@ def run_part(module: str, arguments: Sequence[str], threads: int | None = None) 
     samples: list[tuple[float, int]] = []
     watcher = threading.Thread(target=_watch, args=(child.pid, samples), daemon=True)
     watcher.start()
-    out, _ = child.communicate(timeout=LIMIT_S)
-    watcher.join()
+    try:
+        out, _ = child.communicate(timeout=LIMIT_S)
+    finally:
+        # After the limit, or where somebody stops the bench, nothing is left running.
+        child.kill()
+        child.wait()
+        watcher.join()
     if child.returncode != 0:
         raise RuntimeError(f"{module} ended with {child.returncode}")
     line = json.loads(out.decode().strip().splitlines()[-1])

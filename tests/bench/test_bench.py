@@ -1,8 +1,10 @@
 """The bench measures what it says: medians, limits, operations, a child's child's memory."""
 
+import subprocess
 import sys
 
 import onnx
+import psutil
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -97,3 +99,11 @@ def test_memory_and_cpu_of_a_childs_child_are_seen() -> None:
 def test_a_part_that_fails_is_no_figure() -> None:
     with pytest.raises(RuntimeError, match="ended with"):
         run_part("tests.bench.no_such_part", [])
+
+
+def test_a_part_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.bench.parts.LIMIT_S", 0.1)
+    with pytest.raises(subprocess.TimeoutExpired):
+        run_part("tests.bench.example", [])
+    running = [" ".join(one.cmdline()) for one in psutil.Process().children(recursive=True)]
+    assert not any("tests.bench.example" in line for line in running)
