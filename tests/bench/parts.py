@@ -90,19 +90,17 @@ def run_part(module: str, arguments: Sequence[str], threads: int | None = None) 
     environment = dict(os.environ)
     if threads is not None:
         environment |= {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
-    child = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, env=environment
-    )
     samples: list[tuple[float, int]] = []
-    watcher = threading.Thread(target=_watch, args=(child.pid, samples), daemon=True)
-    watcher.start()
-    try:
-        out, _ = child.communicate(timeout=LIMIT_S)
-    finally:
-        # After the limit, or where somebody stops the bench, nothing is left running.
-        child.kill()
-        child.wait()
-        watcher.join()
+    command = [sys.executable, "-m", module, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as child:
+        watcher = threading.Thread(target=_watch, args=(child.pid, samples), daemon=True)
+        watcher.start()
+        try:
+            out, _ = child.communicate(timeout=LIMIT_S)
+        finally:
+            # After the limit, or where somebody stops the bench, nothing is left running.
+            child.kill()
+    watcher.join()
     if child.returncode != 0:
         raise RuntimeError(f"{module} ended with {child.returncode}")
     line = json.loads(out.decode().strip().splitlines()[-1])
