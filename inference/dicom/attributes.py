@@ -49,7 +49,7 @@ TEXTS = _tags(
     InstitutionalDepartmentName AdmittingDiagnosesDescription DerivationDescription
     PatientComments AdditionalPatientHistory ContrastBolusAgent ProtocolName ImageComments
     RequestedProcedureDescription PerformedProcedureStepDescription RequestedProcedureComments
-    AcquisitionProtocolDescription StudyID AccessionNumber
+    AcquisitionProtocolDescription StudyID AccessionNumber BodyPartExamined
     """
 )
 

@@ -43,6 +43,7 @@ _GROUPS = frozenset({SHARED_GROUPS, PER_FRAME_GROUPS})
 _DESCENDED = _GROUPS | {
     0x00189304,  # CT Acquisition Details
     0x00189314,  # CT Reconstruction
+    0x00209111,  # Frame Content
     0x00209113,  # Plane Position (Patient)
     0x00209116,  # Plane Orientation (Patient)
     0x00289110,  # Pixel Measures
@@ -57,6 +58,7 @@ _GROUPED = frozenset(
         0x00181210,  # Convolution Kernel
         0x00200032,  # Image Position (Patient)
         0x00200037,  # Image Orientation (Patient)
+        0x00209156,  # Frame Acquisition Number
         0x00280030,  # Pixel Spacing
         0x00281052,  # Rescale Intercept
         0x00281053,  # Rescale Slope

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from firstread.errors import UsageError
 from inference.dicom.instance import Unread
+from inference.dicom.scratch import needing_room, scratch_file
 
 _ZIP_MAGIC = b"PK\x03\x04"
 _CHUNK_BYTES = 1024 * 1024
@@ -24,7 +25,7 @@ _END_RECORD_BYTES = 64 * 1024 + 128
 
 @dataclass(frozen=True, slots=True)
 class ZipLimits:
-    """What a zip may cost.
+    """What all zips of an input may cost together, and one member (``member_bytes``).
 
     Attributes
     ----------
@@ -41,6 +42,35 @@ class ZipLimits:
 
 
 ZIP_LIMITS = ZipLimits()
+
+
+@dataclass(slots=True)
+class _Left:
+    """What the zips that are still to come may cost."""
+
+    limits: ZipLimits
+    members: int
+    total_bytes: int
+    earned_bytes: int
+
+    @classmethod
+    def of(cls, limits: ZipLimits) -> "_Left":
+        return cls(limits, limits.members, limits.total_bytes, limits.free_bytes)
+
+    @property
+    def member_bytes(self) -> int:
+        """What the next member may unpack to."""
+        return min(self.total_bytes, self.earned_bytes, self.limits.member_bytes)
+
+    def earn(self, packed_bytes: int) -> None:
+        """Count a zip's own size in favour of what it may unpack to."""
+        self.earned_bytes += self.limits.ratio * packed_bytes
+
+    def spend(self, unpacked_bytes: int) -> None:
+        """Take one member off."""
+        self.members -= 1
+        self.total_bytes -= unpacked_bytes
+        self.earned_bytes -= unpacked_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +98,10 @@ def find_sources(
     ------
     UsageError
         ``usage``: a path does not exist.
+    OutputError
+        ``output-unwritable``: no room for what a zip holds.
     """
+    left = _Left.of(limits)
     unpacked = 0
     seen: set[tuple[int, int]] = set()
     for given in paths:
@@ -88,8 +121,9 @@ def find_sources(
                 continue
             unpacked += 1
             folder = unpack_to / str(unpacked)
-            folder.mkdir()
-            yield from _unpack(path, folder, limits)
+            with needing_room():
+                folder.mkdir()
+            yield from _unpack(path, folder, left)
 
 
 def _files_of(given: Path) -> Iterator[Path | Unread]:
@@ -135,11 +169,11 @@ def _is_zip(path: Path) -> bool:
         return False
 
 
-def _unpack(path: Path, folder: Path, limits: ZipLimits) -> Iterator[Source | Unread]:
+def _unpack(path: Path, folder: Path, left: _Left) -> Iterator[Source | Unread]:
     """Unpack one zip; a zip within it is a file like another, and no instance."""
-    allowed = min(limits.total_bytes, limits.free_bytes + limits.ratio * path.stat().st_size)
     try:
-        if _directory_bytes(path) > limits.members * _MEMBER_ENTRY_BYTES:
+        left.earn(path.stat().st_size)
+        if _directory_bytes(path) > left.members * _MEMBER_ENTRY_BYTES:
             yield Unread(path, "zip-too-many-members")
             return
         archive = zipfile.ZipFile(path)
@@ -148,15 +182,13 @@ def _unpack(path: Path, folder: Path, limits: ZipLimits) -> Iterator[Source | Un
         return
     with archive:
         members = [member for member in archive.infolist() if not member.is_dir()]
-        if len(members) > limits.members:
+        if len(members) > left.members:
             yield Unread(path, "zip-too-many-members")
             return
         for number, member in enumerate(members, start=1):
             source = Source(folder / f"{number:06d}", path / member.filename.lstrip("/"))
-            reason, written = _unpack_member(
-                archive, member, source.path, min(allowed, limits.member_bytes)
-            )
-            allowed -= written
+            reason, written = _unpack_member(archive, member, source.path, left.member_bytes)
+            left.spend(written)
             yield Unread(source.label, reason) if reason else source
             if reason == "zip-too-large":
                 return
@@ -173,15 +205,17 @@ def _unpack_member(
         return "zip-method-unsupported", 0
     reason, written = "", 0
     try:
-        with archive.open(member) as packed, target.open("xb") as out:
+        with archive.open(member) as packed, scratch_file(target) as write:
             while chunk := packed.read(_CHUNK_BYTES):
                 written += len(chunk)
                 if written > allowed:
                     reason = "zip-too-large"
                     break
-                out.write(chunk)
+                write(chunk)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError):
         reason = "zip-damaged"
+    except OSError:
+        reason = "unreadable"
     if reason:
         target.unlink(missing_ok=True)
     return reason, written

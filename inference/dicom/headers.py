@@ -6,6 +6,7 @@ names and descriptions keep the sender's bytes.
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -43,6 +44,7 @@ LOSSY_SYNTAXES = frozenset(
 # Sequences of functional groups (PS3.3 C.7.6.16.2, C.8.15.3).
 _CT_ACQUISITION_DETAILS = 0x00189304
 _CT_RECONSTRUCTION = 0x00189314
+_FRAME_CONTENT = 0x00209111
 _PLANE_POSITION = 0x00209113
 _PLANE_ORIENTATION = 0x00209116
 _PIXEL_MEASURES = 0x00289110
@@ -100,11 +102,11 @@ def instance_of(path: Path, header: Header) -> Instance:
         is_lossy=syntax in LOSSY_SYNTAXES or fields.code(0x00282110) == "01",
         patient_id=fields.text(0x00100020),
         patient_age_years=_age_years(fields),
-        body_part=fields.code(0x00180015),
-        kernel=_kernel(fields),
-        gantry_tilt_deg=_gantry_tilt_deg(fields),
+        body_part=undecoded(fields.raw(0x00180015)),
+        kernel=_kernel(fields, frames),
+        gantry_tilt_deg=_gantry_tilt_deg(fields, frames),
         instance_number=fields.whole(0x00200013),
-        acquisition_number=fields.whole(0x00200012),
+        acquisition_number=_acquisition_number(fields, frames),
         acquisition_time=fields.text(0x00080032) or fields.text(0x0008002A)[8:],
         series_number=fields.whole(0x00200011),
         announced_series_instances=fields.whole(0x00201209),
@@ -149,11 +151,23 @@ class _Fields:
         return int.from_bytes(element.value[:2], self._order, signed=signed)
 
     def grouped(self, frame_number: int, sequence: int, tag: int) -> bytes:
-        """Return a value of a frame's functional groups, else of the shared ones, else nothing."""
+        """Return a text of a frame's functional groups, else of the shared ones, else nothing."""
+        return self._grouped(frame_number, sequence, tag).strip(b"\0 ")
+
+    def grouped_short(self, frame_number: int, sequence: int, tag: int) -> int | None:
+        """Return a US of the functional groups."""
+        value = self._grouped(frame_number, sequence, tag)
+        return int.from_bytes(value, self._order) if len(value) == 2 else None
+
+    def of_frames(self, frames: Sequence[Frame], sequence: int, tag: int) -> set[bytes]:
+        """Return the different texts that frames have."""
+        return {self.grouped(frame.number, sequence, tag) for frame in frames}
+
+    def _grouped(self, frame_number: int, sequence: int, tag: int) -> bytes:
         for item in ((PER_FRAME_GROUPS, frame_number - 1), (SHARED_GROUPS, 0)):
             value = self.header.groups.get(item, {}).get((sequence, tag))
             if value is not None:
-                return value.strip(b"\0 ")
+                return value
         return b""
 
     def numbers(self, tag: int) -> tuple[float, ...] | None:
@@ -182,15 +196,36 @@ def decimals(raw: bytes) -> tuple[float, ...] | None:
     return tuple(values)
 
 
-def _kernel(fields: _Fields) -> str:
-    """Return the first value of Convolution Kernel; enhanced CT has it in a functional group."""
-    raw = fields.raw(0x00181210) or fields.grouped(1, _CT_RECONSTRUCTION, 0x00181210)
-    return raw.decode("latin-1").split("\\")[0].strip()
+def undecoded(raw: bytes) -> str:
+    """Return a text with one character for each byte, until its study's codec is known."""
+    return raw.decode("latin-1")
 
 
-def _gantry_tilt_deg(fields: _Fields) -> float | None:
-    grouped = decimals(fields.grouped(1, _CT_ACQUISITION_DETAILS, 0x00181120))
-    return fields.number(0x00181120) if grouped is None else grouped[0]
+def _kernel(fields: _Fields, frames: Sequence[Frame]) -> str:
+    """Return the first value of Convolution Kernel; all that differ between frames, sorted."""
+    stated = fields.raw(0x00181210)
+    raws = {stated} if stated else fields.of_frames(frames, _CT_RECONSTRUCTION, 0x00181210)
+    # In other sets than ASCII a backslash may be half of a character.
+    firsts = {raw.split(b"\\")[0].strip() if raw.isascii() else raw for raw in raws}
+    return undecoded(b"\\".join(sorted(firsts - {b""})))
+
+
+def _gantry_tilt_deg(fields: _Fields, frames: Sequence[Frame]) -> float | None:
+    """Return the tilt; of frames that differ the largest."""
+    stated = fields.number(0x00181120)
+    if stated is not None:
+        return stated
+    grouped = map(decimals, fields.of_frames(frames, _CT_ACQUISITION_DETAILS, 0x00181120))
+    return max((tilt[0] for tilt in grouped if tilt), key=abs, default=None)
+
+
+def _acquisition_number(fields: _Fields, frames: Sequence[Frame]) -> int | None:
+    """Return the number of the acquisition; of a multi-frame image if all frames share one."""
+    stated = fields.whole(0x00200012)
+    if stated is not None:
+        return stated
+    numbers = {fields.grouped_short(frame.number, _FRAME_CONTENT, 0x00209156) for frame in frames}
+    return numbers.pop() if len(numbers) == 1 else None
 
 
 def _header(header: Header) -> Dataset:

@@ -177,7 +177,6 @@ class Series:
 
     uid: str
     instances: tuple[Instance, ...]
-    description: str = ""
 
     @property
     def ct_instances(self) -> tuple[Instance, ...]:

@@ -4,14 +4,13 @@ Every file gets exactly one of three fates: it is an instance, it is the same by
 that is there already, or it stands in ``Upload.unread`` with a reason.
 """
 
-import filecmp
+import hashlib
 import os
-import tempfile
 import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,6 +22,7 @@ from inference.dicom.data_set import EXPLICIT_LITTLE
 from inference.dicom.files import ZIP_LIMITS, Source, ZipLimits, find_sources
 from inference.dicom.headers import instance_of
 from inference.dicom.instance import Instance, Series, Study, Unread, Upload
+from inference.dicom.scratch import needing_room, scratch_file, scratch_folder
 from inference.dicom.walked import LIMITS, Header, HeaderRefused, Limits
 from inference.dicom.walker import DEFLATED, walk
 
@@ -30,7 +30,6 @@ STAGE = "read"
 
 _DICOMDIR = "1.2.840.10008.1.3.10"
 _CHARSET = 0x00080005
-_SERIES_DESCRIPTION = 0x0008103E
 
 # What a deflated data set may grow to. DEFLATE reaches 1,032:1, so a ceiling on the size alone lets
 # a small file cost seconds; CT reaches about 3:1, empty segmentation frames some hundreds in small
@@ -69,24 +68,27 @@ def open_upload(
         ``nothing-readable``: not one DICOM instance among them.
     UsageError
         ``usage``: a path does not exist.
+    OutputError
+        ``output-unwritable``: no room for what is unpacked or inflated.
     """
-    with tempfile.TemporaryDirectory(prefix="firstread-") as scratch:
-        unpack_to, inflate_to = Path(scratch, "zip"), Path(scratch, "inflated")
-        unpack_to.mkdir()
-        inflate_to.mkdir()
+    with scratch_folder() as scratch:
+        unpack_to, inflate_to = scratch / "zip", scratch / "inflated"
+        with needing_room():
+            unpack_to.mkdir()
+            inflate_to.mkdir()
         records: list[_Record] = []
         unread: list[Unread] = []
-        seen: dict[str, list[Path]] = defaultdict(list)
+        seen: dict[tuple[str, int], _Twins] = {}
         sources = list(find_sources(paths, unpack_to, zip_limits))
         for done, source in enumerate(sources, start=1):
             read = (
                 source
                 if isinstance(source, Unread)
-                else _read(source, inflate_to / str(done), limits)
+                else _read(source, inflate_to / str(done), limits, seen)
             )
             if isinstance(read, Unread):
                 unread.append(read)
-            elif not _is_known(read.instance, seen):
+            elif read is not None:
                 records.append(read)
             progress(STAGE, done, len(sources))
         if not records:
@@ -111,7 +113,18 @@ class _Record:
         return self.instance.sop_instance_uid, self.instance.path
 
 
-def _read(source: Source, inflate_to: Path, limits: Limits) -> _Record | Unread:
+@dataclass(slots=True)
+class _Twins:
+    """Files of one SOP Instance UID and one size; digests are taken once there is a second."""
+
+    first: Path
+    digests: set[bytes] = field(default_factory=set)
+
+
+def _read(
+    source: Source, inflate_to: Path, limits: Limits, seen: dict[tuple[str, int], _Twins]
+) -> _Record | Unread | None:
+    """Return what a file is; None: the same bytes as an instance that was read before."""
     try:
         path, header = _walk_file(source.path, inflate_to, limits)
         if header.media_class_uid == _DICOMDIR:
@@ -119,6 +132,8 @@ def _read(source: Source, inflate_to: Path, limits: Limits) -> _Record | Unread:
         instance = instance_of(path, header)
         if not instance.sop_class_uid and not instance.modality:
             raise HeaderRefused("not-an-instance")
+        if _is_known(instance, seen):
+            return None
     except HeaderRefused as refused:
         return Unread(source.label, refused.reason)
     except OSError:
@@ -132,15 +147,26 @@ def _read(source: Source, inflate_to: Path, limits: Limits) -> _Record | Unread:
     )
 
 
-def _is_known(instance: Instance, seen: dict[str, list[Path]]) -> bool:
+def _is_known(instance: Instance, seen: dict[tuple[str, int], _Twins]) -> bool:
     """Whether the same bytes were read before; other bytes of one UID are for the gate."""
     if not instance.sop_instance_uid:
         return False
-    others = seen[instance.sop_instance_uid]
-    if any(filecmp.cmp(instance.path, other, shallow=False) for other in others):
-        return True
-    others.append(instance.path)
-    return False
+    key = instance.sop_instance_uid, instance.path.stat().st_size
+    if key not in seen:
+        seen[key] = _Twins(instance.path)
+        return False
+    twins = seen[key]
+    if not twins.digests:
+        twins.digests.add(_digest(twins.first))
+    digest = _digest(instance.path)
+    is_known = digest in twins.digests
+    twins.digests.add(digest)
+    return is_known
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb", buffering=0) as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
 
 
 def _walk_file(path: Path, inflate_to: Path, limits: Limits) -> tuple[Path, Header]:
@@ -166,7 +192,7 @@ def _inflate(stream: BinaryIO, packed_size: int, target: Path) -> int:
     ceiling = min(INFLATED_BYTES, INFLATED_FREE_BYTES + INFLATED_RATIO * packed_size)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
     written = 0
-    with target.open("xb") as out:
+    with scratch_file(target) as write:
         while not inflater.eof:
             packed = inflater.unconsumed_tail or stream.read(_CHUNK_BYTES)
             try:
@@ -178,7 +204,7 @@ def _inflate(stream: BinaryIO, packed_size: int, target: Path) -> int:
             written += len(chunk)
             if written > ceiling:
                 raise HeaderRefused("inflates-too-far")
-            out.write(chunk)
+            write(chunk)
     return written
 
 
@@ -188,7 +214,7 @@ def _studies(records: list[_Record]) -> tuple[Study, ...]:
     for study_uid, members in _grouped(records, lambda record: record.instance.study_uid):
         codecs = _codecs(members)
         series = tuple(
-            _series(series_uid, of_series, codecs)
+            Series(series_uid, tuple(_readable(record, codecs) for record in of_series))
             for series_uid, of_series in _grouped(
                 members, lambda record: record.instance.series_uid
             )
@@ -197,12 +223,14 @@ def _studies(records: list[_Record]) -> tuple[Study, ...]:
     return tuple(studies)
 
 
-def _series(uid: str, records: list[_Record], codecs: dict[tuple[str, ...], str]) -> Series:
-    first = records[0]
-    description = first.instance.header.get_item(_SERIES_DESCRIPTION)
-    raw = getattr(description, "value", None)
-    text = decode(raw, first.declared, codecs[first.declared]) if isinstance(raw, bytes) else ""
-    return Series(uid, tuple(record.instance for record in records), text)
+def _readable(record: _Record, codecs: dict[tuple[str, ...], str]) -> Instance:
+    """Return the instance with its texts decoded; ASCII is what it is in every codec."""
+    instance, codec = record.instance, codecs[record.declared]
+    body_part, kernel = (
+        text if text.isascii() else decode(text.encode("latin-1"), record.declared, codec).strip()
+        for text in (instance.body_part, instance.kernel)
+    )
+    return replace(instance, body_part=body_part.strip().upper(), kernel=kernel)
 
 
 def _codecs(records: list[_Record]) -> dict[tuple[str, ...], str]:

@@ -1,8 +1,11 @@
 import json
 import os
+import resource
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firstread.errors import NothingReadable, UsageError
+from firstread.errors import NothingReadable, OutputError, UsageError
 from inference.dicom import reader
 from inference.dicom.files import ZipLimits
 from inference.dicom.instance import Instance, Upload
@@ -182,6 +185,84 @@ def test_the_same_bytes_count_once_and_other_bytes_of_one_uid_are_both_kept(tmp_
         assert len(instances(upload)) == 2
 
 
+def test_many_files_of_one_uid_are_read_once_more_each_and_not_against_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digested: list[Path] = []
+    digest = reader._digest
+
+    def counted(path: Path) -> bytes:
+        digested.append(path)
+        return digest(path)
+
+    monkeypatch.setattr(reader, "_digest", counted)
+    for number in range(30):
+        write(tmp_path, str(number), ct_file(position=f"-10\\-20\\{number // 2 + 100}"))
+    with open_upload([tmp_path]) as upload:
+        assert len(instances(upload)) == 15
+    assert len(digested) == 30
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Let the operating system refuse to write beyond a size, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("packed", ["zip", "deflated"])
+def test_no_room_to_unpack_is_an_error_with_advice_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, packed: str
+) -> None:
+    big = ct_file(sop_instance="1.9") + bytes(3_000_000)
+    path = (
+        a_zip(tmp_path / "study.zip", {"one": big})
+        if packed == "zip"
+        else write(tmp_path, "one", deflated_file(raw.ct_elements() + raw.pixels(big)))
+    )
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    with (
+        files_of_at_most(2_000_000),
+        pytest.raises(OutputError, match="temporary folder") as raised,
+        open_upload([path]),
+    ):
+        pass
+    assert "TMPDIR" in raised.value.advice
+    assert list(scratch.iterdir()) == []
+
+
+def test_no_temporary_folder_at_all_is_an_error_with_advice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(OutputError), open_upload([write(tmp_path, "one", ct_file())]):
+        pass
+
+
+@pytest.mark.parametrize("exit_by", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_unpacked_files_are_gone_however_the_reading_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exit_by: type[BaseException]
+) -> None:
+    archive = a_zip(tmp_path / "study.zip", {"one": ct_file()})
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+
+    def stop(stage: str, done: int, total: int) -> None:
+        assert len(list(scratch.rglob("000001"))) == 1
+        raise exit_by(stage, done, total)
+
+    with pytest.raises(exit_by), open_upload([archive], stop):
+        pass
+    assert list(scratch.iterdir()) == []
+
+
 def test_empty_uids_are_never_equal_to_each_other(tmp_path: Path) -> None:
     nameless = ct_file(sop_instance="", study="", series="")
     for name in "abc":
@@ -256,6 +337,25 @@ def test_a_zip_that_unpacks_too_far_is_stopped(
     good = write(tmp_path, "good.dcm", ct_file())
     with open_upload([good, archive], zip_limits=limits) as upload:
         assert [unread.reason for unread in upload.unread] == [reason]
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason"),
+    [
+        (ZipLimits(members=3), "zip-too-many-members"),
+        (ZipLimits(total_bytes=500_000), "zip-too-large"),
+        (ZipLimits(ratio=2, free_bytes=500_000), "zip-too-large"),
+    ],
+)
+def test_several_zips_share_one_budget(tmp_path: Path, limits: ZipLimits, reason: str) -> None:
+    good = write(tmp_path, "good.dcm", ct_file())
+    zips = [
+        a_zip(tmp_path / f"{k}.zip", {"a": bytes(200_000), "b": bytes(k + 1)}) for k in range(3)
+    ]
+    with open_upload([good, zips[0]], zip_limits=limits) as upload:
+        assert reason not in {unread.reason for unread in upload.unread}
+    with open_upload([good, *zips], zip_limits=limits) as upload:
+        assert reason in {unread.reason for unread in upload.unread}
 
 
 def test_damaged_encrypted_and_strangely_packed_members_are_named(tmp_path: Path) -> None:
@@ -339,6 +439,61 @@ def test_a_frames_own_values_go_before_the_shared_ones(tmp_path: Path) -> None:
     assert (first.rescale_slope, first.rescale_intercept) == (1, -1024)
     assert (second.rescale_slope, second.rescale_intercept) == (2, 0)
     assert (instance.kernel, instance.gantry_tilt_deg) == ("Br40", -12.5)
+
+
+def frame_groups(number: int, *, kernel: str, tilt: str, acquisition: int) -> bytes:
+    return (
+        sequence(0x00209111, element(0x00209156, "US", raw.short(acquisition)))
+        + sequence(0x00209113, element(0x00200032, "DS", f"0\\0\\{number}"))
+        + sequence(0x00189314, element(0x00181210, "SH", kernel))
+        + sequence(0x00189304, element(0x00181120, "DS", tilt))
+    )
+
+
+def test_frames_that_differ_in_kernel_and_tilt_say_so(tmp_path: Path) -> None:
+    frames = [
+        frame_groups(number, kernel=kernel, tilt=tilt, acquisition=32)
+        for number, (kernel, tilt) in enumerate([("Br40", "0"), ("Bl57", "-15"), ("Br40", "3")])
+    ]
+    instance = read_one(tmp_path, raw.enhanced_file(SHARED_GROUPS, *frames))
+    assert (instance.kernel, instance.gantry_tilt_deg) == ("Bl57\\Br40", -15.0)
+
+
+@pytest.mark.parametrize(("numbers", "found"), [((32, 32), 32), ((1, 2), None), ((0, 0), 0)])
+def test_an_acquisition_number_that_all_frames_share_is_the_instances(
+    tmp_path: Path, numbers: tuple[int, ...], found: int | None
+) -> None:
+    frames = [
+        frame_groups(k, kernel="Br40", tilt="0", acquisition=number)
+        for k, number in enumerate(numbers)
+    ]
+    assert read_one(tmp_path, raw.enhanced_file(b"", *frames)).acquisition_number == found
+
+
+@pytest.mark.parametrize(
+    ("body_part", "charset", "expected"),
+    [
+        ("胸部".encode("gb18030"), "ISO_IR 100", "胸部"),
+        ("胸部".encode(), "ISO_IR 192", "胸部"),
+        ("thorax ", "ISO_IR 100", "THORAX"),
+        ("tórax".encode("latin-1"), "ISO_IR 100", "TÓRAX"),
+        ("", "ISO_IR 100", ""),
+    ],
+)
+def test_a_body_part_is_decoded_as_its_study_is(
+    tmp_path: Path, body_part: bytes | str, charset: str, expected: str
+) -> None:
+    data = ct_file(body_part=body_part, charset=charset, kernel="Lunge  ")
+    instance = read_one(tmp_path, data)
+    assert (instance.body_part, instance.kernel) == (expected, "Lunge")
+
+
+def test_the_names_of_a_study_decide_for_its_body_parts(tmp_path: Path) -> None:
+    name, body_part = "王^小东".encode("gb18030"), "胸".encode("gb18030")
+    write(tmp_path, "1", ct_file(sop_instance="1.1", charset="ISO_IR 100", name=name))
+    write(tmp_path, "2", ct_file(sop_instance="1.2", charset="ISO_IR 100", body_part=body_part))
+    with open_upload([tmp_path]) as upload:
+        assert {instance.body_part for instance in instances(upload)} == {"CHEST", "胸"}
 
 
 @given(st.data())
