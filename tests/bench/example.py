@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 from tests.bench.parts import Stopwatch
 
@@ -18,7 +19,9 @@ time.sleep(0.1)
 
 
 def main() -> None:
-    """Let a child hold 200 MB and work for 0.2 s."""
+    """Let a child hold 200 MB and work for 0.2 s; with ``for-ever`` never end."""
+    if sys.argv[1:] == ["for-ever"]:
+        threading.Event().wait()
     watch = Stopwatch()
     with watch.stage("work"):
         subprocess.run([sys.executable, "-c", WORK], check=True)

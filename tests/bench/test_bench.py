@@ -101,9 +101,10 @@ def test_a_part_that_fails_is_no_figure() -> None:
         run_part("tests.bench.no_such_part", [])
 
 
+@pytest.mark.timeout(60)
 def test_a_part_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.bench.parts.LIMIT_S", 0.1)
     with pytest.raises(subprocess.TimeoutExpired):
-        run_part("tests.bench.example", [])
+        run_part("tests.bench.example", ["for-ever"])
     running = [" ".join(one.cmdline()) for one in psutil.Process().children(recursive=True)]
     assert not any("tests.bench.example" in line for line in running)
