@@ -4,20 +4,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from training.configuration import TrainingConfiguration
 from training.export import Parity
-from training.operating_points import Expected, sentence
+from training.operating_points import Expected, Platt, sentence
 from training.preparation import DataItem
-
-
-@dataclass(frozen=True, slots=True)
-class LesionRank:
-    """Where a real, marked lesion stands among a scan's candidates; None: not among them."""
-
-    case: str
-    rank: int | None
-    score: float | None
-    distance_mm: float | None
+from training.validation import Ranked
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +24,9 @@ class CardFacts:
     trained_minutes: float
     last_losses: Mapping[str, float]
     parity: Parity
+    platt: Platt
     points: Mapping[str, tuple[float, Sequence[Expected]]]
-    ranks: Sequence[LesionRank]
+    lesions: Sequence[Ranked]
 
 
 def write_card(configuration: TrainingConfiguration, facts: CardFacts) -> str:
@@ -69,13 +63,13 @@ def write_card(configuration: TrainingConfiguration, facts: CardFacts) -> str:
         "",
         "| case | rank | score | distance of the centres, mm |",
         "| --- | --- | --- | --- |",
-        *(_rank_row(rank) for rank in facts.ranks),
+        *(_lesion_row(lesion, facts.platt) for lesion in facts.lesions),
         "",
         "## Training",
         "",
         f"- {facts.patches_seen} patches in {facts.trained_minutes:.0f} minutes",
         f"- seed {configuration.seed}",
-        f"- code: {facts.code}",
+        f"- code at export: {facts.code}",
         f"- MLflow run: {facts.mlflow_run}",
         "- losses at the end: "
         + ", ".join(f"{name} {value:.3f}" for name, value in facts.last_losses.items()),
@@ -105,7 +99,8 @@ def write_card(configuration: TrainingConfiguration, facts: CardFacts) -> str:
     return "\n".join(lines)
 
 
-def _rank_row(rank: LesionRank) -> str:
-    if rank.rank is None or rank.score is None or rank.distance_mm is None:
-        return f"| {rank.case} | not among the candidates | | |"
-    return f"| {rank.case} | {rank.rank} | {rank.score:.3f} | {rank.distance_mm:.1f} |"
+def _lesion_row(lesion: Ranked, platt: Platt) -> str:
+    if lesion.logit is None:
+        return f"| {lesion.case} | not among the candidates | | |"
+    score = float(platt.scores(np.array(lesion.logit)))
+    return f"| {lesion.case} | {lesion.rank} | {score:.3f} | {lesion.distance_mm:.1f} |"

@@ -1,5 +1,6 @@
 """From a checkpoint to a shipped package: export, validate, calibrate, set thresholds, write."""
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -7,20 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from firstread.errors import ConfigurationError
 from firstread.progress import Progress, silent
-from inference.detection.detect import detect
-from inference.lungs import find_lungs
-from inference.volume import Volume
 from models.package import Package
-from models.runtime import Runtime, open_runtime
+from models.runtime import open_runtime
 from training import checkpoint as checkpoints
 from training.backgrounds import Background
 from training.banks import load_banks
-from training.card import CardFacts, LesionRank, write_card
+from training.card import CardFacts, write_card
 from training.checkpoint import Checkpoint
 from training.configuration import (
     TrainingConfiguration,
@@ -43,10 +40,13 @@ from training.run import RunFiles, code_version, run_sha256
 from training.tracking import tracked_run
 from training.validation import (
     PER_VERSION,
-    grid_of,
+    Evidence,
     inserted_volumes,
     measure,
     phantom_volumes,
+    rank_lesions,
+    read_evidence,
+    write_evidence,
 )
 
 # The calibration of the package that thresholds are measured with: flat, so that scores rounded to
@@ -103,16 +103,26 @@ def make_package(
     network = averaged_network(configuration, state)
     onnx = to_onnx(network)
     parity = check_parity(network, onnx, configuration.seed)
-    plain = service_backgrounds(prepared)
-    with tempfile.TemporaryDirectory() as folder:
-        flat = _flat_package(Path(folder), onnx, configuration, prepared, state)
-        runtime = open_runtime(flat, threads=configuration.loop.threads)
-        measured, ranks = _measure(configuration, plain, flat, runtime, progress)
+    key = _evidence_key(configuration, onnx)
+    evidence = read_evidence(key, files.validation)
+    if evidence is None:
+        with tempfile.TemporaryDirectory() as folder:
+            flat = _flat_package(Path(folder), onnx, configuration, prepared, state)
+            evidence = _measure(configuration, prepared, flat, progress)
+        write_evidence(evidence, key, files.validation)
+    measured = set_points(configuration, evidence.groups)
     facts = CardFacts(
-        prepared.data, code_version(), state.mlflow_run, state.step * configuration.loop.batch,
-        state.trained_s / 60, _last_losses(files), parity, measured.points,
-        [_with_score(rank, measured.platt) for rank in ranks],
-    )  # fmt: skip
+        data=prepared.data,
+        code=code_version(),
+        mlflow_run=state.mlflow_run,
+        patches_seen=state.step * configuration.loop.batch,
+        trained_minutes=state.trained_s / 60,
+        last_losses=_last_losses(files),
+        parity=parity,
+        platt=measured.platt,
+        points=measured.points,
+        lesions=evidence.lesions,
+    )
     package = write_package(
         packages / configuration.package.name / configuration.package.version,
         onnx,
@@ -120,6 +130,7 @@ def make_package(
         describe(configuration, prepared, state.mlflow_run, measured),
     )
     with tracked_run(run, {}, state.mlflow_run) as tracked:
+        tracked.artifacts(files.validation, "validation")
         tracked.artifacts(package.folder, "package")
     return package
 
@@ -186,51 +197,37 @@ def describe(
     }
 
 
-def lesion_ranks(
-    backgrounds: Sequence[Background], package: Package, runtime: Runtime
-) -> list[LesionRank]:
-    """Return where the marked lesions stand among the candidates of their untouched scans."""
-    ranks = []
-    for background in backgrounds:
-        grid = grid_of(background)
-        volume = Volume(background.hu, grid)
-        lungs = find_lungs(volume)
-        found = () if lungs is None else detect(volume, lungs, package, runtime)
-        places = np.array([candidate.centre_lps_mm for candidate in found]).reshape(-1, 3)
-        case = background.name.removesuffix("-x1-0")
-        for mark in (mark for mark in background.marks if not mark.is_ignored):
-            away = np.linalg.norm(places - grid.to_lps(mark.centre_zyx), axis=1)
-            near = np.flatnonzero(away <= mark.diameter_mm / 2)
-            first = int(near[0]) if len(near) else None
-            ranks.append(
-                LesionRank(case, None, None, None)
-                if first is None
-                else LesionRank(case, first + 1, found[first].score, float(away[first]))
-            )
-    return ranks
-
-
 def _measure(
-    configuration: TrainingConfiguration,
-    plain: Sequence[Background],
-    package: Package,
-    runtime: Runtime,
-    progress: Progress,
-) -> tuple[Measured, list[LesionRank]]:
+    configuration: TrainingConfiguration, prepared: Prepared, package: Package, progress: Progress
+) -> Evidence:
+    runtime = open_runtime(package, threads=configuration.loop.threads)
+    plain = service_backgrounds(prepared)
     wanted = configuration.validation.insertions
     banks = load_banks(configuration, plain, validation=True)
-    versions = -(-wanted // PER_VERSION) * len(plain)
-    groups = (
-        measure(
-            PHANTOMS, phantom_volumes(configuration), package, runtime,
-            progress=progress, total=configuration.phantoms.validation_count,
-        ),
-        measure(
-            INSERTIONS, inserted_volumes(plain, banks, wanted, configuration.seed), package,
-            runtime, progress=progress, total=versions,
-        ),
-    )  # fmt: skip
-    return set_points(configuration, groups), lesion_ranks(plain, package, runtime)
+    phantoms = measure(
+        PHANTOMS,
+        phantom_volumes(configuration),
+        package,
+        runtime,
+        progress=progress,
+        total=configuration.phantoms.validation_count,
+    )
+    insertions = measure(
+        INSERTIONS,
+        inserted_volumes(plain, banks, wanted, configuration.seed),
+        package,
+        runtime,
+        progress=progress,
+        total=-(-wanted // PER_VERSION) * len(plain),
+    )
+    return Evidence((phantoms, insertions), rank_lesions(plain, package, runtime))
+
+
+def _evidence_key(configuration: TrainingConfiguration, onnx: bytes) -> str:
+    """Return the hash of the network and of what it is measured on."""
+    phantoms, wanted = configuration.phantoms, configuration.validation.insertions
+    volumes = (phantoms.first_validation_seed, phantoms.validation_count, wanted)
+    return hashlib.sha256(onnx + repr((volumes, configuration.seed)).encode()).hexdigest()
 
 
 def _flat_package(
@@ -245,15 +242,6 @@ def _flat_package(
     everything = Measured(FLAT, FLAT_FLOOR, {"all": (FLAT_FLOOR, [nothing])})
     description = describe(configuration, prepared, state.mlflow_run, everything)
     return write_package(root / "flat" / "0.0.0", onnx, "# Not for use\n", description)
-
-
-def _with_score(rank: LesionRank, platt: Platt) -> LesionRank:
-    """Turn a score of the flat package into one of the finished package."""
-    if rank.score is None:
-        return rank
-    inside = np.clip(rank.score, 0.0005, 0.9995)
-    logit = (np.log(inside / (1 - inside)) - FLAT.shift) / FLAT.scale
-    return LesionRank(rank.case, rank.rank, float(platt.scores(logit)), rank.distance_mm)
 
 
 def _pooled(expected: Sequence[Expected]) -> float:

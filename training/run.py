@@ -48,6 +48,11 @@ class RunFiles:
         """The data list."""
         return self.folder / "data.json"
 
+    @property
+    def validation(self) -> Path:
+        """What the exported network gave on validation volumes."""
+        return self.folder / "validation.json"
+
 
 def train(
     configuration_path: Path,

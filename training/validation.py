@@ -5,8 +5,10 @@ shapes were never trained on. The scans' own anatomy was trained on: on unseen s
 false alarms.
 """
 
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +59,24 @@ class ValidationVolume:
     volume: Volume
     wanted: tuple[Nodule, ...]
     known: tuple[Nodule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Where a real, marked lesion stands among its scan's candidates; None: not among them."""
+
+    case: str
+    rank: int | None
+    logit: float | None
+    distance_mm: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """All that a network gave on validation, before any threshold."""
+
+    groups: tuple[Group, ...]
+    lesions: tuple[Ranked, ...]
 
 
 def phantom_volumes(configuration: TrainingConfiguration) -> Iterator[ValidationVolume]:
@@ -128,6 +148,66 @@ def measure(
         count += 1
         progress(name, count, total)
     return Group(name, count, np.array(hits), np.array(false_alarms))
+
+
+def rank_lesions(
+    backgrounds: Sequence[Background], package: Package, runtime: Runtime
+) -> tuple[Ranked, ...]:
+    """Return where the marked lesions stand among the candidates of their untouched scans."""
+    ranked = []
+    for background in backgrounds:
+        grid = grid_of(background)
+        volume = Volume(background.hu, grid)
+        lungs = find_lungs(volume)
+        found = () if lungs is None else detect(volume, lungs, package, runtime)
+        places = np.array([candidate.centre_lps_mm for candidate in found]).reshape(-1, 3)
+        logits = raw_logits(np.array([candidate.score for candidate in found]), package)
+        case = background.name.partition("-x")[0]
+        for mark in (mark for mark in background.marks if not mark.is_ignored):
+            away = np.linalg.norm(places - grid.to_lps(mark.centre_zyx), axis=1)
+            near = np.flatnonzero(away <= mark.diameter_mm / 2)
+            if len(near) == 0:
+                ranked.append(Ranked(case, None, None, None))
+                continue
+            first = int(near[0])
+            ranked.append(Ranked(case, first + 1, float(logits[first]), float(away[first])))
+    return tuple(ranked)
+
+
+def write_evidence(evidence: Evidence, key: str, path: Path) -> None:
+    """Keep what was measured, so that thresholds can be set again without running the network."""
+    groups = [
+        {
+            "name": group.name,
+            "volumes": group.volumes,
+            # JSON knows no infinity: a nodule without a candidate is null.
+            "hits": [hit if np.isfinite(hit) else None for hit in group.hits.tolist()],
+            "false_alarms": group.false_alarms.tolist(),
+        }
+        for group in evidence.groups
+    ]
+    lesions = [asdict(lesion) for lesion in evidence.lesions]
+    text = json.dumps({"key": key, "groups": groups, "lesions": lesions}, indent=1)
+    path.write_text(text + "\n", "utf-8")
+
+
+def read_evidence(key: str, path: Path) -> Evidence | None:
+    """Return what was measured with the same network on the same volumes; None: nothing was."""
+    if not path.is_file():
+        return None
+    stored = json.loads(path.read_text("utf-8"))
+    if stored["key"] != key:
+        return None
+    groups = tuple(
+        Group(
+            group["name"],
+            group["volumes"],
+            np.array([-np.inf if hit is None else hit for hit in group["hits"]], float),
+            np.array(group["false_alarms"], float),
+        )
+        for group in stored["groups"]
+    )
+    return Evidence(groups, tuple(Ranked(**lesion) for lesion in stored["lesions"]))
 
 
 def raw_logits(scores: NDArray[np.float64], package: Package) -> NDArray[np.float64]:

@@ -13,14 +13,15 @@ from models.runtime import open_runtime
 from tests.packages import describe
 from tests.training.test_configuration import SHIPPED
 from tests.training.test_operating_points import a_group
-from training.card import CardFacts, LesionRank, write_card
+from training.card import CardFacts, write_card
 from training.configuration import read_configuration
 from training.export import ONNX_FILE, Parity, check_parity, stage, to_onnx, write_package
 from training.network import LungNoduleNet
-from training.operating_points import Expected
+from training.operating_points import Expected, Platt
 from training.packaging import describe as describe_run
 from training.packaging import set_points
 from training.preparation import DataItem, Prepared
+from training.validation import Ranked
 
 
 @pytest.fixture(scope="module")
@@ -123,14 +124,14 @@ def test_the_card_names_data_licences_seed_and_what_was_not_measured() -> None:
         [DataItem("lidc-idri-0001", "1.2.840.1", "ab" * 32)],
         "firstread 0.1.0", "f" * 32, 16000, 45.0,
         {"total": 1.0}, Parity((96, 64, 128), {"heat": 1e-6}),
-        {"balanced": (0.5, [Expected("phantoms", 72, 24, 0.97, 0.5)])},
-        [LesionRank("lidc-idri-0001", 1, 0.97, 0.8), LesionRank("made", None, None, None)],
+        Platt(1.0, 0.0), {"balanced": (0.5, [Expected("phantoms", 72, 24, 0.97, 0.5)])},
+        [Ranked("lidc-idri-0001", 1, 2.0, 0.8), Ranked("made", None, None, None)],
     )  # fmt: skip
     card = write_card(configuration, facts)
     for text in (
         "Not measured on unseen scans", "LIDC-IDRI (CC BY 3.0)", "QIN LUNG CT (CC BY 3.0)",
         "ab" * 32, "f" * 32, str(configuration.seed), "slices over 3.2 mm", "97.0% of 72 nodules",
-        "| made | not among",
+        "| made | not among", "| lidc-idri-0001 | 1 | 0.881 | 0.8 |",
         configuration.ignored_regions.sha256,
     ):  # fmt: skip
         assert text in card
