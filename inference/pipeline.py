@@ -12,7 +12,7 @@ measure  merge, mask on the source grid, measure                ``Finding`` ...
 Writing the results is the caller's last step: ``inference.results.writing.write_results``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -22,7 +22,7 @@ from firstread.progress import Progress, silent
 from firstread.version import __version__
 from inference.detection.detect import detect
 from inference.dicom.choice import Choice, choose_study, rank_series
-from inference.dicom.instance import Study, Upload
+from inference.dicom.instance import Study, Upload, unread_counts
 from inference.findings import measure_findings
 from inference.gate.judge import Judgement, judge
 from inference.results.analysis import (
@@ -71,6 +71,7 @@ class Judged:
     study: Study
     choice: Choice
     judgement: Judgement
+    unread: Mapping[str, int]
 
 
 def judge_upload(
@@ -92,9 +93,8 @@ def judge_upload(
     with timings.stage("choose"):
         study = choose_study(upload, study_uid)
         choice = rank_series(study, contract)
-    return Judged(
-        study, choice, judge(study, choice.series, contract, progress=progress, timings=timings)
-    )
+    judgement = judge(study, choice.series, contract, progress=progress, timings=timings)
+    return Judged(study, choice, judgement, unread_counts(upload))
 
 
 def check_operating_point(package: Package, name: str) -> None:
@@ -185,6 +185,7 @@ def series_choice(judged: Judged) -> SeriesChoice:
             for part in judged.judgement.split_off
         ),
         tuple(RunnerUp(other.series_uid, other.why_not) for other in judged.choice.runners_up),
+        judged.unread,
     )
 
 

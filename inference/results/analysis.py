@@ -59,11 +59,19 @@ class RunnerUp:
 
 @dataclass(frozen=True, slots=True)
 class SeriesChoice:
-    """Why the chosen series won, what was split off, and the other series."""
+    """Why the chosen series won, what was split off, the other series, and what could not be read.
+
+    Attributes
+    ----------
+    unread
+        Files of the upload that may be images but could not be read: reason (a stable word) -> how
+        many. Each may be a slice of this series, so they are never passed over in silence.
+    """
 
     why: str
     split_off: tuple[SplitOff, ...] = ()
     runners_up: tuple[RunnerUp, ...] = ()
+    unread: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

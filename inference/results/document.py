@@ -128,6 +128,7 @@ def choice_document(choice: SeriesChoice, instances: int) -> Json:
             {"series_uid": other.series_uid, "why_not": other.why_not}
             for other in choice.runners_up
         ],
+        "unread": dict(choice.unread),
     }
 
 

@@ -109,6 +109,8 @@ def _gate_only(inputs: list[Path], study: str | None, package: str | None, *, as
 
 def _tell_verdict(verdict: dict[str, Any], choice: dict[str, Any]) -> None:
     tell(f"verdict: {verdict['status']}  ({choice['instances']} instances; {choice['why']})")
+    for why, count in choice["unread"].items():
+        tell(f"  not read: {count} file(s), {why}; slices may be lost with them")
     for reason in verdict["reasons"]:
         tell(f"  {reason['code']}: {reason['en']}")
         tell(f"  {' ' * len(reason['code'])}  {reason['zh']}")

@@ -241,6 +241,17 @@ def test_an_unknown_operating_point_is_refused_before_anything_is_read(
     assert "balanced" in err.splitlines()[1]
 
 
+def test_a_file_that_was_cut_on_the_way_is_counted_and_never_passed_over(
+    run: Run, package: Path, series: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(series, tmp_path / "s")
+    top = tmp_path / "s/0001.dcm"
+    top.write_bytes(top.read_bytes()[:-2000])
+    words = ("analyse", tmp_path / "s", "--gate-only", "--package", package)
+    assert "not read: 1 file(s), truncated" in run(*words)[1]
+    assert json.loads(run(*words, "--json")[1])["series_choice"]["unread"] == {"truncated": 1}
+
+
 def test_gate_only_with_an_output_is_refused(run: Run, series: Path, tmp_path: Path) -> None:
     assert run("analyse", series, "--gate-only", "--out", tmp_path / "o")[0] == 2
 
