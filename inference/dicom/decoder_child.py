@@ -4,6 +4,7 @@ It limits itself before it imports a decoder, takes one frame at a time, and end
 does.
 """
 
+import errno
 import os
 import resource
 import socket
@@ -18,7 +19,7 @@ from inference.dicom.decoders import DecodeRefused, decode_frame
 from inference.dicom.stored import rescale, words_of
 from inference.dicom.walked import HeaderRefused, Pixels
 from inference.dicom.walker import walk
-from inference.dicom.wire import Answer, Task, receive_task, send
+from inference.dicom.wire import NO_ROOM, Answer, Task, receive_task, send
 
 # GDCM took 545 MB for a mutated JPEG 2000 frame of 3 kB; libraries map some hundred MB.
 ADDRESS_SPACE_BYTES = 4 * 1024**3
@@ -43,6 +44,8 @@ def serve(connection: socket.socket) -> None:
             reason = refused.reason
         except MemoryError:
             reason = "too-large"
+        except OSError as error:
+            reason = NO_ROOM if error.errno in (errno.ENOSPC, errno.EDQUOT) else "decoder-failed"
         except BaseException:  # noqa: BLE001  (a process's edge; a Rust panic is no Exception)
             reason = "decoder-failed"
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -77,10 +80,12 @@ def decode(task: Task) -> NDArray[np.int16]:
 def _frame(task: Task) -> bytes:
     from pydicom.encaps import get_frame
 
-    pixels = _pixels(task.path)
-    if pixels is None:
-        raise DecodeRefused("pixels-missing")
     with Path(task.path).open("rb") as stream:
+        facts = os.fstat(stream.fileno())
+        # A file may be replaced by another of its name while this process lives.
+        pixels = _pixels(task.path, facts.st_size, facts.st_mtime_ns)
+        if pixels is None:
+            raise DecodeRefused("pixels-missing")
         if pixels.length is not None:
             if (task.index + 1) * task.form.frame_bytes > pixels.length:
                 raise DecodeRefused("pixels-short")
@@ -91,10 +96,10 @@ def _frame(task: Task) -> bytes:
 
 
 @lru_cache(maxsize=1)
-def _pixels(path: str) -> Pixels | None:
+def _pixels(path: str, size: int, _mtime_ns: int) -> Pixels | None:
     """Walk again to the pixels; frames of one file come one after the other."""
     with Path(path).open("rb", buffering=0) as stream:
-        return walk(stream, os.fstat(stream.fileno()).st_size, frozenset()).pixels
+        return walk(stream, size, frozenset()).pixels
 
 
 def _allow_cpu_seconds(seconds: int) -> None:

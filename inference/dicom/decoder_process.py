@@ -7,16 +7,19 @@ crashed, hung, grew or has done its share of work is closed; the next need start
 import atexit
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.dicom.scratch import make_scratch_folder
 from inference.dicom.wire import Hung, Task, receive_answer, receive_into, send
 
 # Wall time of one frame, first imports included; far above what an honest frame takes on a busy
@@ -28,13 +31,16 @@ RECYCLE_GROWTH_MB = 200.0
 # Kept warm between calls; more are started when more are asked for.
 MOST_KEPT = 4
 
+# A timeout of zero would mean another kind of socket.
+_SHORTEST_WAIT_S = 0.001
+
 _START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); import socket;"
     "from inference.dicom.decoder_child import serve; serve(socket.socket(fileno=int(sys.argv[2])))"
 )
 # Nothing else of our environment reaches a process that reads hostile bytes: no passwords, no
 # tokens.
-_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR", "HOME", "VIRTUAL_ENV")
+_ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "HOME", "VIRTUAL_ENV")
 # One frame is decoded by one thread: the number of cores must not change a byte.
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
@@ -43,6 +49,8 @@ class DecoderProcess:
     """One child; used by one thread at a time."""
 
     def __init__(self) -> None:
+        # What a child leaves behind when it is killed goes with it.
+        self._scratch = make_scratch_folder()
         self._connection, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  (our own interpreter and code)
@@ -51,7 +59,8 @@ class DecoderProcess:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env={name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-                | _ONE_THREAD,
+                | _ONE_THREAD
+                | {"TMPDIR": str(self._scratch)},
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -66,17 +75,22 @@ class DecoderProcess:
         is_gone = self._process.poll() is not None
         return is_gone or self._frames >= RECYCLE_FRAMES or grown_mb > RECYCLE_GROWTH_MB
 
-    def decode(self, task: Task, out: NDArray[np.int16]) -> str:
+    def decode(self, task: Task, out: NDArray[np.int16], deadline: float) -> str:
         """Decode one frame into ``out`` (rows, columns), contiguous.
+
+        Parameters
+        ----------
+        deadline
+            Of ``time.monotonic()``; a frame has ``FRAME_WALL_S`` at most.
 
         Returns
         -------
         Empty, or the reason why not; after ``decoder-crashed`` and ``decoder-hung`` the child is
         gone.
         """
-        deadline = time.monotonic() + FRAME_WALL_S
+        deadline = min(deadline, time.monotonic() + FRAME_WALL_S)
         try:
-            self._connection.settimeout(FRAME_WALL_S)
+            self._connection.settimeout(max(deadline - time.monotonic(), _SHORTEST_WAIT_S))
             send(self._connection, task)
             answer = receive_answer(self._connection, deadline)
             if answer is not None and not answer.ok:
@@ -99,13 +113,19 @@ class DecoderProcess:
         self._first_mb = self._first_mb or answer.resident_mb
         return reason
 
-    def close(self) -> None:
-        """End the child and everything that it started."""
-        self._connection.close()
+    def kill(self) -> None:
+        """End the child and everything that it started; its thread still closes it."""
         # Once it has been waited for, its number may belong to somebody else.
         if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End the child, everything that it started, and everything that it wrote."""
+        self._connection.close()
+        self.kill()
+        self._process.wait()
+        shutil.rmtree(self._scratch, ignore_errors=True)
 
 
 _kept: list[DecoderProcess] = []

@@ -6,10 +6,12 @@ are read here, straight from their place in the file. Everything else is decoded
 volume.
 """
 
+import errno
 import itertools
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -19,9 +21,11 @@ from numpy.typing import NDArray
 
 from firstread.progress import Progress, silent
 from inference.dicom import decoder_process
+from inference.dicom.decoder_process import DecoderProcess
 from inference.dicom.instance import Frame, Instance
+from inference.dicom.scratch import no_room
 from inference.dicom.stored import StoredFormat, rescale, words_of
-from inference.dicom.wire import Task
+from inference.dicom.wire import NO_ROOM, Task
 
 STAGE = "pixels"
 
@@ -29,6 +33,10 @@ STAGE = "pixels"
 VOLUME_BYTES = 2 * 1024**3
 # More workers than this gain nothing against the disk, and each child keeps about 100 MB.
 MOST_WORKERS = 4
+
+# Wall time for all frames of a call: about ten times what JPEG 2000, the slowest, takes on a busy
+# machine, and never more than somebody waits for.
+WALL_S, FRAME_SHARE_S, MOST_WALL_S = 60.0, 1.0, 900.0
 
 Plane = tuple[Instance, Frame]
 
@@ -74,7 +82,9 @@ def read_pixels(
     PixelsUndecodable
         ``not-monochrome``, ``bits-unsupported``, ``size-missing``, ``too-large``,
         ``pixels-missing``, ``pixels-short``, ``transfer-syntax-unsupported``, ``size-differs``,
-        ``decoder-failed``, ``decoder-crashed``, ``decoder-hung``
+        ``decoder-failed``, ``decoder-crashed``, ``decoder-hung``, ``too-slow``
+    OutputError
+        ``output-unwritable``: no room for a decoder's temporary file.
     """
     planes = list(frames)
     first = planes[0][0]
@@ -93,6 +103,8 @@ def read_pixels(
     failures = _read_all(planes, hu, count, progress)
     if failures:
         index = min(failures)
+        if failures[index] == NO_ROOM:
+            raise no_room(os.strerror(errno.ENOSPC))
         raise PixelsUndecodable(planes[index][0], planes[index][1].number, failures[index])
     return hu
 
@@ -134,13 +146,15 @@ def _read_all(
     """
     indices = itertools.count()
     lock, stop = threading.Lock(), threading.Event()
+    deadline = time.monotonic() + min(WALL_S + FRAME_SHARE_S * len(planes), MOST_WALL_S)
+    children: list[DecoderProcess] = []
     failures: dict[int, str] = {}
     finished: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def work() -> None:
         with ExitStack() as stack:
             stack.callback(finished.put, False)
-            decode = _lazy_child(stack)
+            decode = _lazy_child(stack, children, deadline)
             while not stop.is_set():
                 with lock:
                     index = next(indices)
@@ -156,33 +170,48 @@ def _read_all(
     with ThreadPoolExecutor(workers, thread_name_prefix="pixels") as pool:
         futures = [pool.submit(work) for _ in range(workers)]
         try:
-            done = 0
-            running = workers
-            while running:
-                if finished.get():
-                    done += 1
-                    progress(STAGE, done, len(planes))
-                else:
-                    running -= 1
-        finally:
+            _watch(finished, workers, len(planes), progress)
+        except BaseException:
+            # Whoever wants us to stop does not wait for a decoder that hangs.
             stop.set()
+            for child in children:
+                child.kill()
+            raise
         for future in futures:
             future.result()
     return failures
 
 
+def _watch(
+    finished: "queue.SimpleQueue[bool]", workers: int, total: int, progress: Progress
+) -> None:
+    """Tell of each frame (True in the queue) until every worker has said that it ends (False)."""
+    done = 0
+    while workers:
+        if finished.get():
+            done += 1
+            progress(STAGE, done, total)
+        else:
+            workers -= 1
+
+
 Decode = Callable[[Task, NDArray[np.int16]], str]
 
 
-def _lazy_child(stack: ExitStack) -> Decode:
-    """Return a function that decodes in a child, taken when needed and given back in the end."""
-    taken: list[decoder_process.DecoderProcess] = []
+def _lazy_child(stack: ExitStack, children: list[DecoderProcess], deadline: float) -> Decode:
+    """Return a function that decodes in a child, taken when needed and given back in the end.
+
+    The child stands in ``children`` from then on.
+    """
+    taken: list[DecoderProcess] = []
 
     def decode(task: Task, out: NDArray[np.int16]) -> str:
         if not taken:
             taken.append(decoder_process.take())
-            stack.callback(lambda: decoder_process.give_back(taken[0]))
-        return taken[0].decode(task, out)
+            children.extend(taken)
+            stack.callback(decoder_process.give_back, taken[0])
+        reason = taken[0].decode(task, out, deadline)
+        return "too-slow" if reason == "decoder-hung" and time.monotonic() > deadline else reason
 
     return decode
 

@@ -22,10 +22,15 @@ def needing_room() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(
-            f"the temporary folder cannot be written: {error.strerror or 'none found'}",
-            advice="make room in it, or name another folder in TMPDIR",
-        ) from error
+        raise no_room(error.strerror or "none found") from error
+
+
+def no_room(why: str) -> OutputError:
+    """Return the error for a temporary file that could not be written."""
+    return OutputError(
+        f"the temporary folder cannot be written: {why}",
+        advice="make room in it, or name another folder in TMPDIR",
+    )
 
 
 @contextmanager

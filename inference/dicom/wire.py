@@ -14,6 +14,9 @@ from dataclasses import asdict, dataclass
 
 from inference.dicom.stored import StoredFormat
 
+# The reason of a child that had no room for a temporary file: no fault of the pixels.
+NO_ROOM = "no-room"
+
 _LENGTH = struct.Struct("<L")
 # A task names a file and a dozen numbers; an answer is smaller.
 _MESSAGE_BYTES = 64 * 1024

@@ -4,6 +4,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from pydicom.encaps import encapsulate
 
-from inference.dicom import decoder_process
+from firstread.errors import OutputError
+from inference.dicom import decoder_process, decoding
 from inference.dicom.decoding import PixelsUndecodable, read_pixels
 from inference.dicom.instance import Frame, Instance
 from inference.dicom.reader import open_upload
@@ -227,6 +229,69 @@ def test_a_decoder_that_hangs_is_killed(tmp_path: Path, decoder: pytest.MonkeyPa
     put_in_place(decoder, "time.sleep(600)")
     decoder.setattr(decoder_process, "FRAME_WALL_S", 3.0)
     assert reason_of(path) == "decoder-hung"
+
+
+def test_a_stack_whose_frames_take_too_long_together_is_given_up(
+    tmp_path: Path, decoder: pytest.MonkeyPatch
+) -> None:
+    for number in range(10, 40):
+        write(tmp_path, str(number), compressed_file(sop_instance=f"1.{number}"))
+    put_in_place(decoder, "time.sleep(0.3) or numpy.ones((4, 4))")
+    decoder.setattr(decoding, "WALL_S", 2.0)
+    decoder.setattr(decoding, "FRAME_SHARE_S", 0.0)
+    with planes_of(tmp_path) as planes, pytest.raises(PixelsUndecodable) as raised:
+        read_pixels(planes, workers=1)
+    assert raised.value.reason == "too-slow"
+
+
+def test_a_child_that_is_killed_leaves_no_temporary_file(
+    tmp_path: Path, decoder: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, "one", compressed_file())
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    put_in_place(decoder, "open(os.environ['TMPDIR'] + '/frame.dcm', 'w') and os.abort()")
+    decoder.setattr(tempfile, "tempdir", str(scratch))
+    assert reason_of(path) == "decoder-crashed"
+    assert list(scratch.iterdir()) == []
+
+
+def test_no_room_in_a_child_is_an_error_and_not_a_bad_frame(
+    tmp_path: Path, decoder: pytest.MonkeyPatch
+) -> None:
+    put_in_place(decoder, "open('/dev/full', 'wb', buffering=0).write(b'frame')")
+    path = write(tmp_path, "one", compressed_file())
+    with planes_of(path) as planes, pytest.raises(OutputError) as raised:
+        read_pixels(planes)
+    assert "TMPDIR" in raised.value.advice
+
+
+def test_whoever_stops_does_not_wait_for_a_decoder_that_hangs(
+    tmp_path: Path, decoder: pytest.MonkeyPatch
+) -> None:
+    for number in range(10, 12):
+        data = compressed_file(sop_instance=f"1.{number}")
+        write(tmp_path, str(number), data.replace(bytes(range(64)), bytes([number]) * 64))
+    put_in_place(decoder, "time.sleep(600 * (frame[0] - 10)) or numpy.ones((4, 4))")
+
+    def stop(stage: str, done: int, total: int) -> None:
+        raise SystemExit(stage, done, total)
+
+    started = time.monotonic()
+    with planes_of(tmp_path) as planes, pytest.raises(SystemExit):
+        read_pixels(planes, stop, workers=1)
+    assert time.monotonic() - started < 30
+
+
+def test_a_file_replaced_by_another_of_its_name_is_read_anew(
+    tmp_path: Path, decoder: pytest.MonkeyPatch
+) -> None:
+    put_in_place(decoder, "numpy.full((4, 4), frame[0])")
+    for first in (1, 2):
+        # The second header is longer, so the pixels lie elsewhere.
+        data = compressed_file(intercept="0", patient_id="P" * 20 * first)
+        path = write(tmp_path, "one", data.replace(bytes(range(64)), bytes([first]) * 64))
+        assert hu_of(path).max() == first
 
 
 @pytest.mark.slow
