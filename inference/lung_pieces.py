@@ -1,6 +1,8 @@
 """Pieces of lung on coarse voxels: inner air without airways, bowel gas and tables."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,9 @@ Pieces = NDArray[np.signedinteger[Any]]
 # Widest coarse voxel: the wall between trachea and lung is still seen, and 300 slices cost under
 # 0.5 CPU s.
 COARSE_MM = 2.5
+# And never more voxels than this, whatever a header says of the spacing: a mistyped 0.0007 mm would
+# take 600 slices whole, and gigabytes. Honest scans have up to 6 million.
+MAX_COARSE_VOXELS = 10_000_000
 # Half way between lung (-850 HU) and soft tissue.
 AIR_BELOW_HU = -400
 # Clean air: trachea, bowel gas, outside; healthy and most emphysematous lung lies above.
@@ -63,15 +68,26 @@ class Coarse:
 
 
 def coarse_grid(grid: Grid) -> tuple[Grid, tuple[int, int, int]]:
-    """Return every n-th voxel's grid, and n for each axis."""
+    """Return every n-th voxel's grid, and n for each axis: at most :data:`MAX_COARSE_VOXELS`."""
     steps = (grid.step_mm or COARSE_MM, *grid.spacing_yx_mm)
-    z, y, x = (max(1, int(COARSE_MM / step)) for step in steps)
+    stride = [
+        max(1, int(min(side, COARSE_MM / step)))
+        for side, step in zip(grid.shape_zyx, steps, strict=True)
+    ]
+    while _voxels_left(grid, stride) > MAX_COARSE_VOXELS:
+        sides = [side / step for side, step in zip(grid.shape_zyx, stride, strict=True)]
+        stride[sides.index(max(sides))] += 1
+    z, y, x = stride
     shape_yx = (-(-grid.shape_yx[0] // y), -(-grid.shape_yx[1] // x))
     spacing = (grid.spacing_yx_mm[0] * y, grid.spacing_yx_mm[1] * x)
     coarse = replace(
         grid, origins_lps_mm=grid.origins_lps_mm[::z], spacing_yx_mm=spacing, shape_yx=shape_yx
     )
     return coarse, (z, y, x)
+
+
+def _voxels_left(grid: Grid, stride: Sequence[int]) -> int:
+    return prod(-(-side // step) for side, step in zip(grid.shape_zyx, stride, strict=True))
 
 
 def sample(hu: Hu, stride_zyx: tuple[int, int, int]) -> Hu:
@@ -114,7 +130,7 @@ def inner_air(hu: Hu) -> Pieces:
 def without_airways(pieces: Pieces, crop: Coarse) -> Mask:
     """Return the air without columns of small pieces of clean air: trachea, main bronchi, bowel."""
     size, clean = _counts(pieces, crop.hu)
-    is_narrow = size * pixel_mm2(crop.grid) <= AIRWAY_MAX_MM2
+    is_narrow = size * crop.grid.pixel_mm2 <= AIRWAY_MAX_MM2
     is_narrow &= clean >= CLEAN_SHARE_AIRWAY * size
     is_narrow[0] = False
     columns, _ = ndimage.label(is_narrow[pieces])
@@ -132,7 +148,7 @@ def lung_pieces(air: Mask, crop: Coarse) -> Pieces:
     labels, count = ndimage.label(air)
     size, clean = _counts(labels, crop.hu)
     in_body = np.bincount(labels[crop.is_body], minlength=count + 1)
-    voxel_ml = pixel_mm2(crop.grid) * (crop.grid.step_mm or COARSE_MM) / 1000
+    voxel_ml = crop.grid.pixel_mm2 * (crop.grid.step_mm or COARSE_MM) / 1000
     is_lung = (size * voxel_ml >= MIN_PIECE_ML) & (clean < CLEAN_SHARE_NO_LUNG * size)
     is_lung &= in_body > MIN_SHARE_IN_BODY * size
     is_lung[0] = False
@@ -170,11 +186,6 @@ def cropped(grid: Grid, where: tuple[slice, ...]) -> Grid:
     shift = shift + x.start * grid.spacing_yx_mm[1] * grid.row_direction
     shape_yx = (y.stop - y.start, x.stop - x.start)
     return replace(grid, origins_lps_mm=grid.origins_lps_mm[z] + shift, shape_yx=shape_yx)
-
-
-def pixel_mm2(grid: Grid) -> float:
-    """Return what one voxel covers of its slice."""
-    return grid.spacing_yx_mm[0] * grid.spacing_yx_mm[1]
 
 
 def _counts(labels: Pieces, hu: Hu) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

@@ -22,7 +22,6 @@ from inference.lung_pieces import (
     cropped,
     inner_air,
     lung_pieces,
-    pixel_mm2,
     sample,
     without_airways,
 )
@@ -37,7 +36,7 @@ Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 CLOSING_MM = 6.0
 # A finding may lie this far outside the thresholded lung (masses: 9 to 16 mm) and have its side.
 SIDE_REACH_MM = 30.0
-# A tip of this share of a lung's largest section in an end slice still shows where the lung ends.
+# A tip of less than this share of the largest section in an end slice still shows where lungs end.
 CUT_SHARE = 0.05
 # How far area falls from the widest section to nothing, for the estimate of what was cut off.
 TAPER_MM = {"feet": 100.0, "head": 80.0}
@@ -87,8 +86,9 @@ class Lungs:
     Attributes
     ----------
     labels
-        uint8 (z, y, x): 0 elsewhere, :data:`RIGHT`, :data:`LEFT`, or :data:`UNSEPARATED` where both
-        lungs are one piece. Coarse voxel (k, j, i) is the source voxel (k, j, i) * ``stride_zyx``.
+        uint8 (z, y, x): 0 elsewhere, :data:`RIGHT`, :data:`LEFT`, or :data:`UNSEPARATED` where the
+        side is not known: both lungs are one piece, or one reaches far across the middle. Coarse
+        voxel (k, j, i) is the source voxel (k, j, i) * ``stride_zyx``.
         Trachea and main bronchi are not lung; enclosed vessels and nodules are.
     grid
         Where the coarse voxels lie; ``grid.shape_zyx == labels.shape``.
@@ -115,9 +115,8 @@ class Lungs:
     @property
     def areas_mm2(self) -> Floats:
         """(n,) lung area of each coarse slice, in the order of the slices."""
-        pixel_mm2 = self.grid.spacing_yx_mm[0] * self.grid.spacing_yx_mm[1]
-        counts: Floats = np.count_nonzero(self.labels, axis=(1, 2)) * pixel_mm2
-        return counts
+        areas: Floats = np.count_nonzero(self.labels, axis=(1, 2)) * self.grid.pixel_mm2
+        return areas
 
     def cut_ends(self) -> dict[str, CutEnd]:
         """Return how much lung the outermost slices hold: keys ``feet`` and ``head``.
@@ -152,8 +151,10 @@ class Lungs:
         places_lps_mm
             (n, 3).
 
-        Returns ------- (n,) distance to the centre of the nearest labelled coarse voxel, 0 where
-        the place lies inside one.
+        Returns
+        -------
+        (n,) distance to the centre of the nearest labelled coarse voxel, 0 where the place lies
+        inside one.
         """
         places = np.asarray(places_lps_mm, float).reshape(-1, 3)
         inside = self._labels_at(places) > 0
@@ -228,8 +229,10 @@ def find_lungs(volume: Volume) -> Lungs | None:
     volume
         An axial CT in HU; slices may be thick, unevenly spaced or tilted.
 
-    Returns ------- None where there is no piece of lung of 15 ml or more. Small or cut lungs are
-    returned: the gate judges them by volume and by :meth:`Lungs.cut_ends`.
+    Returns
+    -------
+    None where there is no piece of lung of 15 ml or more. Small or cut lungs are returned: the gate
+    judges them by volume and by :meth:`Lungs.cut_ends`.
     """
     grid, stride = coarse_grid(volume.grid)
     hu = sample(volume.hu, stride)
@@ -245,7 +248,7 @@ def find_lungs(volume: Volume) -> Lungs | None:
     labels = np.zeros(hu.shape, np.uint8)
     labels[where] = _close(name_sides(lungs, crop), crop.grid)
     counts = np.count_nonzero(labels, axis=(1, 2))
-    volume_ml = float((counts * grid.depths_mm).sum() * pixel_mm2(grid) / 1000)
+    volume_ml = float((counts * grid.depths_mm).sum() * grid.pixel_mm2 / 1000)
     return Lungs(labels, grid, stride, _source_box(labels, stride, volume.hu.shape), volume_ml)
 
 

@@ -61,7 +61,6 @@ def measure(mask: SourceMask, volume: Volume) -> Measurement:
     voxels = mask.voxels
     depths_mm = grid.depths_mm[z0 : z0 + len(voxels)]
     areas = voxels.sum(axis=(1, 2))
-    pixel_mm2 = grid.spacing_yx_mm[0] * grid.spacing_yx_mm[1]
     centre_index = _centroid(mask, depths_mm)
     # Of equally large slices the one nearest to the middle, so that noise does not choose an end.
     key = min(
@@ -81,7 +80,7 @@ def measure(mask: SourceMask, volume: Volume) -> Measurement:
         long_axis_mm=long_mm,
         short_axis_mm=short_mm,
         mean_diameter_mm=mean_diameter(long_mm, short_mm),
-        volume_mm3=round(float((areas * depths_mm).sum() * pixel_mm2), 1),
+        volume_mm3=round(float((areas * depths_mm).sum() * grid.pixel_mm2), 1),
         mean_hu=round(float(hu[voxels].mean()), 1) + 0.0,
         slices=(z0, z0 + len(voxels) - 1),
         key_slice=int(z0 + key),

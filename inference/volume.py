@@ -29,7 +29,7 @@ class Grid:
     origins_lps_mm
         (n, 3) centre of voxel (0, 0) of each slice, strictly ascending along :attr:`normal`.
     row_direction, column_direction
-        (3,) unit vectors along which x, and y, grow (the two halves of Image Orientation (Patient)).
+        (3,) unit vectors along which x, and y, grow (halves of Image Orientation (Patient)).
     spacing_yx_mm
         Distance between rows, and between columns (Pixel Spacing (0028,0030)).
     shape_yx
@@ -79,11 +79,16 @@ class Grid:
         return float(np.median(np.diff(self.positions_mm))) if len(self.origins_lps_mm) > 1 else 0.0
 
     @property
+    def pixel_mm2(self) -> float:
+        """What one voxel covers of its slice."""
+        return self.spacing_yx_mm[0] * self.spacing_yx_mm[1]
+
+    @property
     def depths_mm(self) -> Floats:
         """(n,) thickness that each slice stands for.
 
-        Half the distance to each neighbour's centre; an end slice: the distance to its one neighbour.
-        Never Slice Thickness, which overlaps or leaves gaps.
+        Half the distance to each neighbour's centre; an end slice: that to its one neighbour. Never
+        Slice Thickness, which overlaps or leaves gaps.
         """
         steps = np.diff(self.positions_mm)
         if len(steps) == 0:

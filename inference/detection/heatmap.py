@@ -6,8 +6,8 @@ output       shape                                        meaning at cell k
 heat         (1, 1, z/s, y/s, x/s)                        logit that a nodule's centre lies here
 offset       (1, 3, ...)                                  from the cell's centre to the nodule's, in
                                                           input voxels (z, y, x)
-log_diameter (1, 1, ...)                                  ln(diameter / 8 mm) mask         (1, s^3,
-...)                                logits of the s^3 input voxels of the cell,
+log_diameter (1, 1, ...)                                  ln(diameter / 8 mm)
+mask         (1, s^3, ...)                                logits of the cell's s^3 input voxels,
                                                           channel dz * s^2 + dy * s + dx
 ============ ============================================ ==========================================
 
