@@ -179,8 +179,6 @@ def _padding_hu(plane: Plane) -> float | None:
     value = instance.pixel_padding_value
     if value is None or frame.rescale_slope is None or frame.rescale_intercept is None:
         return None
-    if instance.is_signed and value >= 1 << (instance.bits_allocated - 1):
-        value -= 1 << instance.bits_allocated  # written as unsigned: 63536 for -2000
     return round(value * frame.rescale_slope + frame.rescale_intercept)
 
 
