@@ -5,17 +5,30 @@ steps and tilt included, and the reasons say what that costs. Instance Number or
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from inference.dicom.instance import Instance, Series
-from inference.gate.headers import judge_headers, judge_patient
+from inference.gate.headers import (
+    announced_study_instances,
+    judge_headers,
+    judge_patient,
+    judge_uids,
+)
+from inference.gate.phases import acquired_apart
 from inference.gate.reasons import Code, Number, Reason, Status
 from inference.gate.spacing import Spacing, measure_spacing
-from inference.gate.splitting import FAR_OFF_DEG, Split, SplitOff, Why, split_series
-from inference.gate.thinning import look_for_thinning
+from inference.gate.splitting import (
+    FAR_OFF_DEG,
+    Split,
+    SplitOff,
+    Why,
+    angle_between_deg,
+    split_series,
+)
+from inference.gate.thinning import Counts, look_for_thinning
 from inference.stack import Stack, build_stack
 from inference.volume import Floats, Grid
 from models.package import InputContract
@@ -23,6 +36,12 @@ from models.package import InputContract
 # Slices lean when their origins drift from the normal by more than this: 1 mm in 115 mm, well above
 # the rounding of positions and axes, well below what moves a finding.
 LEAN_DEG = 0.5
+
+# Counts from here on are no counts; instances of a study are some thousands.
+MOST_INSTANCES = 1_000_000
+
+# From here on a stack is oblique: patients lie askew by less.
+OBLIQUE_DEG = 5.0
 
 MIXED = {
     Why.ORIENTATION: (Code.ORIENTATION_MIXED, Status.REFUSE),
@@ -53,8 +72,16 @@ class GeometryResult:
     instances: tuple[Instance, ...]
 
 
-def judge_geometry(series: Series, contract: InputContract) -> GeometryResult:
-    """Split a series, stack what belongs together, and judge its headers and positions."""
+def judge_geometry(
+    series: Series, contract: InputContract, *, study_instances: int | None = None
+) -> GeometryResult:
+    """Split a series, stack what belongs together, and judge its headers and positions.
+
+    Parameters
+    ----------
+    study_instances
+        How many instances of the whole study are here; None: not known.
+    """
     instances = series.ct_instances
     reasons: tuple[Reason, ...]
     if not instances:
@@ -72,7 +99,7 @@ def judge_geometry(series: Series, contract: InputContract) -> GeometryResult:
     reasons = (
         *judge_headers(kept or instances, contract),
         *judge_patient(instances, contract),
-        *_split_reasons(split),
+        *_split_reasons(split, contract),
     )
     # Planes that cannot be told apart, or whose place is not known, are not stacked: that would be
     # a guess.
@@ -80,9 +107,9 @@ def judge_geometry(series: Series, contract: InputContract) -> GeometryResult:
         return GeometryResult(reasons, None, split.split_off, None, kept)
     stack = build_stack(split.planes)
     spacing = measure_spacing(stack.grid.positions_mm) if len(stack.slices) > 1 else None
-    reasons += tuple(_stack_reasons(stack, spacing, contract))
+    reasons += (*judge_uids(stack), *_stack_reasons(stack, spacing, contract))
     if spacing is not None:
-        reasons += tuple(_witness_reasons(stack, spacing, series.instances))
+        reasons += tuple(_witness_reasons(stack, spacing, series.instances, study_instances))
     return GeometryResult(reasons, stack, split.split_off, spacing, stack.instances)
 
 
@@ -96,7 +123,7 @@ def heights_mm(grid: Grid) -> Floats:
     return np.asarray(grid.positions_mm * direction)
 
 
-def _split_reasons(split: Split) -> Iterator[Reason]:
+def _split_reasons(split: Split, contract: InputContract) -> Iterator[Reason]:
     """Say what cannot be told apart, what may belong together, and what has no place."""
     for why in split.mixed:
         code, status = MIXED[why]
@@ -116,18 +143,21 @@ def _split_reasons(split: Split) -> Iterator[Reason]:
         # The parts may belong together. The judge lowers this to limits if the stack has the whole
         # lungs.
         yield Reason(Code.FRAME_OF_REFERENCE_MIXED, Status.RESEND, numbers)
-    if split.lost:
-        is_all = not split.planes
-        problem = "axes-not-perpendicular" if split.bad_axes else "no-position"
-        numbers = {"problem": problem, "count": split.lost, "angle_deg": 0.0}
-        yield Reason(Code.ORIENTATION_UNUSABLE, Status.REFUSE if is_all else Status.RESEND, numbers)
-    elif split.off_axis_deg is not None and split.off_axis_deg > FAR_OFF_DEG:
-        numbers = {
-            "problem": "not-axial",
-            "count": len(split.planes),
-            "angle_deg": round(split.off_axis_deg, 1),
-        }
-        yield Reason(Code.ORIENTATION_UNUSABLE, Status.REFUSE, numbers)
+    for problem, count in split.lost:
+        status = Status.RESEND if split.planes else Status.REFUSE
+        yield Reason(Code.ORIENTATION_UNUSABLE, status, {"problem": problem, "count": count})
+    if split.off_axis_deg is not None and split.off_axis_deg > FAR_OFF_DEG:
+        yield _not_axial(len(split.planes), round(split.off_axis_deg, 1), contract)
+
+
+def _not_axial(slices: int, angle_deg: float, contract: InputContract) -> Reason:
+    numbers: dict[str, Number] = {
+        "problem": "not-axial",
+        "count": slices,
+        "angle_deg": angle_deg,
+        "max_angle_deg": contract.max_obliquity_deg,
+    }
+    return Reason(Code.ORIENTATION_UNUSABLE, Status.REFUSE, numbers)
 
 
 def _stack_reasons(
@@ -135,18 +165,13 @@ def _stack_reasons(
 ) -> Iterator[Reason]:
     """Judge a stack against the package's limits."""
     grid = stack.grid
-    kernels = sorted({instance.kernel for instance, _ in stack.slices})
-    if len(kernels) > 1:
-        main = Counter(instance.kernel for instance, _ in stack.slices).most_common(1)[0][1]
-        numbers: dict[str, Number] = {
-            "slices": main,
-            "other_slices": len(stack.slices) - main,
-            "parts": len(kernels),
-        }
-        yield Reason(Code.ACQUISITIONS_MIXED, Status.RESEND, numbers)
+    yield from _acquisitions(stack)
     pixel_mm = max(grid.spacing_yx_mm)
     if pixel_mm > contract.max_pixel_spacing_mm:
-        numbers = {"pixel_mm": round(pixel_mm, 3), "max_pixel_mm": contract.max_pixel_spacing_mm}
+        numbers: dict[str, Number] = {
+            "pixel_mm": round(pixel_mm, 3),
+            "max_pixel_mm": contract.max_pixel_spacing_mm,
+        }
         yield Reason(Code.PIXELS_TOO_LARGE, Status.REFUSE, numbers)
     yield from _number_of_slices(stack, contract)
     yield from _thickness(stack, contract)
@@ -155,6 +180,20 @@ def _stack_reasons(
     yield from _gaps(stack, spacing, contract)
     yield from _odd_steps(stack, spacing, contract)
     yield from _lean(stack, contract)
+    yield from _oblique(stack, contract)
+
+
+def _acquisitions(stack: Stack) -> Iterator[Reason]:
+    """Tell acquisitions apart by kernel, else by time: their planes cannot be one volume."""
+    kernels = Counter(instance.kernel for instance, _ in stack.slices)
+    counts = sorted(kernels.values(), reverse=True) if len(kernels) > 1 else acquired_apart(stack)
+    if counts:
+        numbers: dict[str, Number] = {
+            "slices": counts[0],
+            "other_slices": sum(counts[1:]),
+            "parts": len(counts),
+        }
+        yield Reason(Code.ACQUISITIONS_MIXED, Status.RESEND, numbers)
 
 
 def _number_of_slices(stack: Stack, contract: InputContract) -> Iterator[Reason]:
@@ -234,19 +273,39 @@ def _beside(stack: Stack, after_mm: float, before_mm: float) -> tuple[float, flo
 
 def _lean(stack: Stack, contract: InputContract) -> Iterator[Reason]:
     """Judge how far the slices stand from squarely above each other, at their worst."""
-    angle_deg = lean_deg(stack.grid)
+    angle_deg = round(lean_deg(stack.grid), 1)
     if angle_deg <= LEAN_DEG:
         return
     tilts = [abs(instance.gantry_tilt_deg or 0.0) for instance, _ in stack.slices]
     tilt_deg = float(np.median(tilts))
     code = Code.GANTRY_TILT if tilt_deg > LEAN_DEG else Code.SHEARED
     numbers = {
-        "angle_deg": round(angle_deg, 2),
+        "angle_deg": angle_deg,
         "max_angle_deg": contract.max_gantry_tilt_deg,
         "stated_tilt_deg": round(tilt_deg, 2),
     }
-    is_within = angle_deg <= contract.max_gantry_tilt_deg + LEAN_DEG
+    is_within = angle_deg <= contract.max_gantry_tilt_deg
     yield Reason(code, Status.LIMITS if is_within else Status.REFUSE, numbers)
+
+
+def _oblique(stack: Stack, contract: InputContract) -> Iterator[Reason]:
+    """Judge how far the stack as a whole is turned from the body's long axis.
+
+    The smaller of two angles counts, that of the slices and that of the way they follow each other:
+    where only one of them is off, the slices lean, which :func:`_lean` has named.
+    """
+    grid = stack.grid
+    steps = grid.origins_lps_mm[-1] - grid.origins_lps_mm[0]
+    z = np.array([0.0, 0.0, 1.0])
+    angle_deg = round(min(angle_between_deg(grid.normal, z), angle_between_deg(steps, z)), 1)
+    if angle_deg > contract.max_obliquity_deg:
+        yield _not_axial(len(stack.slices), angle_deg, contract)
+    elif angle_deg > OBLIQUE_DEG:
+        numbers: dict[str, Number] = {
+            "angle_deg": angle_deg,
+            "max_angle_deg": contract.max_obliquity_deg,
+        }
+        yield Reason(Code.OBLIQUE, Status.LIMITS, numbers)
 
 
 def lean_deg(grid: Grid) -> float:
@@ -267,12 +326,16 @@ def lean_deg(grid: Grid) -> float:
 
 
 def _witness_reasons(
-    stack: Stack, spacing: Spacing, instances: tuple[Instance, ...]
+    stack: Stack,
+    spacing: Spacing,
+    instances: tuple[Instance, ...],
+    study_instances: int | None,
 ) -> Iterator[Reason]:
     """Let others than positions speak of slices that are not here."""
-    told = [count for i in instances if (count := i.announced_series_instances)]
-    announced = max(told, default=None)
-    thinning = look_for_thinning(stack, spacing, len(instances), announced)
+    announced = _most(instance.announced_series_instances for instance in instances)
+    of_study = _most(announced_study_instances(instance) for instance in instances)
+    counts = Counts(len(instances), announced, study_instances or 0, of_study)
+    thinning = look_for_thinning(stack, spacing, counts)
     if thinning.is_suspected:
         numbers: dict[str, Number] = {
             "step_mm": round(spacing.usual_mm, 3),
@@ -281,23 +344,31 @@ def _witness_reasons(
             "announced": thinning.announced or 0,
             "received": len(instances),
             "kept_of": thinning.kept_of(spacing.usual_mm),
-            "witness": _witness(thinning.stride, thinning.announced),
+            "witness": thinning.witness,
         }
         status = Status.RESEND if thinning.is_certain else Status.LIMITS
         yield Reason(Code.SLICES_THINNED, status, numbers)
-    absent = (announced or 0) - len(instances)
-    if absent > spacing.missing_slices and thinning.announced is None:
+    if thinning.announced is not None or thinning.is_study_short:
+        return
+    if counts.absent > spacing.missing_slices:
         numbers = {
             "witness": "announced-count",
-            "expected": announced or 0,
-            "received": len(instances),
-            "missing": absent,
+            "expected": counts.announced or 0,
+            "received": counts.arrived,
+            "missing": counts.absent,
         }
         yield Reason(Code.INSTANCES_MISSING, Status.RESEND, numbers)
+    elif counts.announced is None and counts.study_absent > spacing.missing_slices:
+        # They may be of another series that nobody wanted to send, so this alone only limits.
+        numbers = {
+            "witness": "study-count",
+            "expected": counts.study_announced or 0,
+            "received": counts.study_arrived,
+            "missing": counts.study_absent,
+        }
+        yield Reason(Code.INSTANCES_MISSING, Status.LIMITS, numbers)
 
 
-def _witness(stride: int | None, announced: int | None) -> str:
-    """Name the strongest witness; a word of the catalogues (``gate.word...``)."""
-    if stride is not None:
-        return "instance-numbers"
-    return "announced-count" if announced is not None else "slice-thickness"
+def _most(counts: Iterable[int | None]) -> int | None:
+    """Return the largest count that a sender may have meant."""
+    return max((count for count in counts if count and count < MOST_INSTANCES), default=None)

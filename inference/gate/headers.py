@@ -1,9 +1,12 @@
-"""What headers alone say: no HU, no UIDs, two patients, a child, lossy or 8 bit pixels."""
+"""What headers alone say: no HU, no UIDs, two patients, a child, pixels computed, lossy, 8 bit."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterator, Sequence
 
-from inference.dicom.instance import Frame, Instance
+from inference.dicom.headers import decimals
+from inference.dicom.instance import Computed, Frame, Instance
 from inference.gate.reasons import Code, Number, Reason, Status
+from inference.stack import Stack
 from models.package import InputContract
 
 # Keyword -> attribute of Instance, of the UIDs that results must name (PS3.3 C.12.1, C.7.4.1).
@@ -14,6 +17,12 @@ NEEDED_UIDS = {
     "SeriesInstanceUID": "series_uid",
     "FrameOfReferenceUID": "frame_of_reference_uid",
 }
+
+# Rescale Type (0028,1054), PS3.3 C.11.1.1.2. US is "unspecified": then the voxels must show that
+# they are HU, as they must where the attribute is absent.
+RESCALE_TYPES = frozenset({"", "HU", "HU_MOD", "US"})
+
+COMPUTED_STATUS = {Computed.PROJECTION: Status.REFUSE, Computed.REFORMAT: Status.LIMITS}
 
 
 def judge_headers(instances: Sequence[Instance], contract: InputContract) -> tuple[Reason, ...]:
@@ -27,9 +36,11 @@ def judge_headers(instances: Sequence[Instance], contract: InputContract) -> tup
     return (
         *_uids(instances),
         *_modality(instances, contract),
+        *_computed(instances),
         *_compression(instances),
         *_depth(instances, contract),
         *_rescale(instances),
+        *_rescale_type(instances),
     )
 
 
@@ -41,8 +52,14 @@ def judge_patient(instances: Sequence[Instance], contract: InputContract) -> Ite
     instances
         All CT images of the series: another patient in a part that is split off counts too.
     """
-    # An empty Patient ID beside a filled one may be anybody's.
-    patients = {instance.patient_id for instance in instances}
+    # An empty Patient ID beside a filled one may be anybody's. Where all are empty, name and birth
+    # date speak, as bytes: whether two spellings are one person is not for the gate to say.
+    patients: set[Hashable] = {instance.patient_id for instance in instances}
+    if patients == {""}:
+        patients = {
+            (header_bytes(instance, "PatientName"), header_bytes(instance, "PatientBirthDate"))
+            for instance in instances
+        }
     if len(patients) > 1:
         yield Reason(Code.PATIENT_MIXED, Status.REFUSE, {"patients": len(patients)})
     ages = [i.patient_age_years for i in instances if i.patient_age_years is not None]
@@ -63,6 +80,34 @@ def _uids(instances: Sequence[Instance]) -> Iterator[Reason]:
             "count": max(lacking.values()),
         }
         yield Reason(Code.UIDS_MISSING, Status.REFUSE, numbers)
+
+
+def judge_uids(stack: Stack) -> Iterator[Reason]:
+    """Find one SOP Instance UID on several slices: a result would name the wrong one.
+
+    Frames of one instance share theirs, and at one position the doubles are judged by their pixels.
+    """
+    heights: dict[Instance, float] = {}
+    for (instance, _), origin in zip(stack.slices, stack.grid.origins_lps_mm, strict=True):
+        heights.setdefault(instance, float(origin[2]))
+    counts = Counter(instance.sop_instance_uid for instance in heights)
+    repeated = [i for i in heights if i.sop_instance_uid and counts[i.sop_instance_uid] > 1]
+    if repeated:
+        places = sorted(heights[instance] for instance in repeated)
+        numbers: dict[str, Number] = {
+            "count": len(repeated),
+            "uids": len({instance.sop_instance_uid for instance in repeated}),
+            "position_mm": round(places[0], 2),
+            "to_mm": round(places[-1], 2),
+        }
+        yield Reason(Code.UIDS_REPEATED, Status.RESEND, numbers)
+
+
+def _computed(instances: Sequence[Instance]) -> Iterator[Reason]:
+    """Name what was computed from other slices: a part of a series counts as the whole does."""
+    for kind, count in sorted(Counter(i.computed for i in instances if i.computed).items()):
+        numbers: dict[str, Number] = {"kind": kind.value, "count": count}
+        yield Reason(Code.IMAGES_COMPUTED, COMPUTED_STATUS[kind], numbers)
 
 
 def _modality(instances: Sequence[Instance], contract: InputContract) -> Iterator[Reason]:
@@ -102,6 +147,31 @@ def _rescale(instances: Sequence[Instance]) -> Iterator[Reason]:
         yield Reason(
             Code.HU_IMPLAUSIBLE, Status.REFUSE, {"problem": "no-rescale", "count": unknown}
         )
+
+
+def _rescale_type(instances: Sequence[Instance]) -> Iterator[Reason]:
+    """Refuse values that say themselves that they are something else: densities, effective Z."""
+    types = [header_bytes(i, "RescaleType").decode("latin-1").upper() for i in instances]
+    other = Counter(name for name in types if name not in RESCALE_TYPES)
+    if other:
+        numbers: dict[str, Number] = {
+            "problem": "other-unit",
+            "unit": ", ".join(sorted(other)),
+            "count": other.total(),
+        }
+        yield Reason(Code.HU_IMPLAUSIBLE, Status.REFUSE, numbers)
+
+
+def announced_study_instances(instance: Instance) -> int | None:
+    """Return Number of Study Related Instances (0020,1208); None where it is no whole number."""
+    numbers = decimals(header_bytes(instance, "NumberOfStudyRelatedInstances"))
+    return int(numbers[0]) if numbers and numbers[0].is_integer() else None
+
+
+def header_bytes(instance: Instance, keyword: str) -> bytes:
+    """Return the value of a header as sent, without padding; empty where there is none."""
+    value = getattr(instance.header.get_item(keyword), "value", None)
+    return value.strip(b"\0 ") if isinstance(value, bytes) else b""
 
 
 def has_rescale(frame: Frame) -> bool:

@@ -7,6 +7,7 @@
                  no stack, or no HU: the verdict stands here
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -17,9 +18,11 @@ from inference.dicom.decoding import PixelsUndecodable
 from inference.dicom.instance import Instance, Series, Study
 from inference.gate.content import judge_content
 from inference.gate.geometry import GeometryResult, heights_mm, judge_geometry
+from inference.gate.phases import acquired_apart
 from inference.gate.reasons import Code, Number, Reason, Status, Verdict
 from inference.gate.splitting import SplitOff
 from inference.gate.thinning import absent_numbers
+from inference.lung_pieces import coarse_grid
 from inference.lungs import Lungs, find_lungs
 from inference.stack import Stack, StackPixels, read_volume
 from inference.volume import Volume
@@ -27,6 +30,10 @@ from models.package import InputContract
 
 # With these there are no HU to look at, whatever the pixels hold.
 NO_HU = (Code.NOT_CT, Code.BIT_DEPTH_TOO_LOW, Code.HU_IMPLAUSIBLE)
+
+# What is refused already is not read if the lung finder would work on more voxels than this (of a
+# whole chest it works on 5 to 8 million).
+REFUSED_VOXELS = 2**25
 
 # From this share of doubled positions on, two whole acquisitions share one series.
 MOSTLY_DOUBLED = 0.5
@@ -95,9 +102,10 @@ def judge(
         reason = Reason(Code.NOT_CT, Status.REFUSE, {"modality": ", ".join(modalities)})
         return Judgement(Verdict.of([reason]), None, (), (), None, None, None)
     with timings.stage("geometry"):
-        geometry = judge_geometry(series, contract)
+        here = sum(len(other.instances) for other in study.series)
+        geometry = judge_geometry(series, contract, study_instances=here)
     has_hu = not any(reason.code in NO_HU for reason in geometry.reasons)
-    if geometry.stack is None or not has_hu:
+    if geometry.stack is None or not has_hu or _costs_too_much(geometry):
         return _judgement(series, geometry, geometry.reasons, None, None)
     try:
         with timings.stage("pixels"):
@@ -109,6 +117,18 @@ def judge(
     with timings.stage("content"):
         reasons = judge_pixels(geometry, geometry.stack, pixels, lungs, contract)
     return _judgement(series, geometry, reasons, pixels.volume, lungs)
+
+
+def _costs_too_much(geometry: GeometryResult) -> bool:
+    """Whether pixels would only add reasons to a refusal, and cost more memory than that is worth.
+
+    Where pixels are coarse the lung finder leaves out none of them.
+    """
+    is_refused = any(reason.status is Status.REFUSE for reason in geometry.reasons)
+    if geometry.stack is None or not is_refused:
+        return False
+    looked_at, _ = coarse_grid(geometry.stack.grid)
+    return math.prod(looked_at.shape_zyx) > REFUSED_VOXELS
 
 
 def judge_pixels(
@@ -161,7 +181,7 @@ def _doubles(stack: Stack, pixels: StackPixels) -> Iterator[Reason]:
                 "pixels": "equal-pixels" if status is Status.LIMITS else "other-pixels",
             }
             yield Reason(Code.SLICES_DOUBLED, status, numbers)
-    if len(different) > MOSTLY_DOUBLED * len(stack.slices):
+    if len(different) > MOSTLY_DOUBLED * len(stack.slices) and not acquired_apart(stack):
         numbers = {"slices": len(stack.slices), "other_slices": len(different), "parts": 2}
         yield Reason(Code.ACQUISITIONS_MIXED, Status.RESEND, numbers)
 

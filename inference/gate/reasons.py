@@ -1,7 +1,8 @@
 """Every reason code of the gate, and the verdict that they add up to.
 
 Codes are kebab-case and never renamed once released; a sentence in each language stands in
-``firstread/messages`` under ``gate.<code>`` and may name the reason's numbers.
+``firstread/messages`` under ``gate.<code>`` and may name the reason's numbers. Where a status or a
+problem needs other words, they stand under ``gate.<code>.<status>`` or ``gate.<code>.<problem>``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,11 +40,13 @@ class Code(StrEnum):
     SPACING_IRREGULAR = "spacing-irregular"
     GANTRY_TILT = "gantry-tilt"
     SHEARED = "sheared"
+    OBLIQUE = "oblique"
     ORIENTATION_MIXED = "orientation-mixed"
     ORIENTATION_UNUSABLE = "orientation-unusable"
     SIZE_MIXED = "size-mixed"
     FRAME_OF_REFERENCE_MIXED = "frame-of-reference-mixed"
     ACQUISITIONS_MIXED = "acquisitions-mixed"
+    IMAGES_COMPUTED = "images-computed"
     TOO_FEW_SLICES = "too-few-slices"
     SLICES_TOO_THICK = "slices-too-thick"
     PIXELS_TOO_LARGE = "pixels-too-large"
@@ -57,6 +60,7 @@ class Code(StrEnum):
     PATIENT_MIXED = "patient-mixed"
     PATIENT_TOO_YOUNG = "patient-too-young"
     UIDS_MISSING = "uids-missing"
+    UIDS_REPEATED = "uids-repeated"
     LOCALIZER_ONLY = "localizer-only"
 
 
@@ -83,11 +87,19 @@ class Reason:
     def sentence(self, language: Language) -> str:
         """Return the sentence for people, numbers filled in."""
         words = catalogue(language)
-        shown = {
-            name: words.get(f"gate.word.{value}", value) if isinstance(value, str) else value
-            for name, value in self.numbers.items()
-        }
-        return sentence(f"gate.{self.code}", language, **shown)
+
+        def shown(value: Number) -> Number:
+            if not isinstance(value, str):
+                return value
+            # What a sender wrote is shown in letters that every screen and code page has.
+            return words.get(f"gate.word.{value}") or value.encode("ascii", "replace").decode()
+
+        variants = (
+            f"gate.{self.code}.{self.numbers.get('problem')}",
+            f"gate.{self.code}.{self.status}",
+        )
+        key = next((key for key in variants if key in words), f"gate.{self.code}")
+        return sentence(key, language, **{name: shown(v) for name, v in self.numbers.items()})
 
 
 @dataclass(frozen=True, slots=True)

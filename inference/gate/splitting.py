@@ -9,7 +9,7 @@
            -> the fittest part is the stack, if it is one group; the others are split off
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -19,7 +19,7 @@ import numpy as np
 from inference.dicom.body_parts import names_body_part
 from inference.dicom.decoding import Plane
 from inference.dicom.instance import Frame, Instance
-from inference.dicom.placement import SAME_POSITION_MM, is_placed
+from inference.dicom.placement import SAME_POSITION_MM, why_not_placed
 from inference.stack import axes_of
 from inference.volume import Floats
 from models.package import InputContract
@@ -101,20 +101,17 @@ class Split:
     parts
         All groups outside that part; only those that could have been a stack.
     lost
-        Image planes of the stack's size without usable position or orientation: slices that the
-        stack lacks.
+        Image planes of the stack's size without usable position or orientation, by the reason
+        (``why_not_placed``): slices that the stack lacks.
     off_axis_deg
         Angle between the main normal and the body's long axis; None where nothing has a place.
-    bad_axes
-        Where nothing has a place: instances that do carry an orientation, so it must be unusable.
     """
 
     best: tuple[Group, ...]
     split_off: tuple[SplitOff, ...] = ()
     parts: tuple[Group, ...] = ()
-    lost: int = 0
+    lost: tuple[tuple[str, int], ...] = ()
     off_axis_deg: float | None = None
-    bad_axes: int = 0
 
     @property
     def planes(self) -> tuple[Plane, ...]:
@@ -138,14 +135,12 @@ def split_series(instances: Sequence[Instance], contract: InputContract) -> Spli
     """
     localizers = [instance for instance in instances if instance.is_localizer]
     images = [instance for instance in instances if not instance.is_localizer]
-    placed = [
-        instance for instance in images if instance.frames and all(map(is_placed, instance.frames))
-    ]
-    unplaced = [instance for instance in images if instance not in set(placed)]
+    faults = {instance: _why_not_placed(instance) for instance in images}
+    placed = [instance for instance in images if not faults[instance]]
+    unplaced = [instance for instance in images if faults[instance]]
     off = [SplitOff(Why.LOCALIZER, tuple(localizers))]
     if not placed:
-        bad = sum(any(frame.orientation is not None for frame in i.frames) for i in unplaced)
-        return Split((), split_off=_filled(off), lost=len(unplaced), bad_axes=bad)
+        return Split((), split_off=_filled(off), lost=_counted(faults.values()))
     planes = [(instance, frame) for instance in placed for frame in instance.frames]
     near, far, normal = _main_direction(planes)
     parts = _parts(_groups(near, normal))
@@ -161,9 +156,20 @@ def split_series(instances: Sequence[Instance], contract: InputContract) -> Spli
         best=tuple(best),
         split_off=_filled(off),
         parts=tuple(others),
-        lost=sum((instance.rows, instance.columns) in sizes for instance in unplaced),
-        off_axis_deg=_angle_deg(normal, np.array([0.0, 0.0, 1.0])),
+        lost=_counted(faults[i] for i in unplaced if (i.rows, i.columns) in sizes),
+        off_axis_deg=angle_between_deg(normal, np.array([0.0, 0.0, 1.0])),
     )
+
+
+def _why_not_placed(instance: Instance) -> str:
+    """Return what the first plane without a place lacks; empty where each has one."""
+    if not instance.frames:
+        return "no-position"
+    return next(filter(None, map(why_not_placed, instance.frames)), "")
+
+
+def _counted(faults: Iterable[str]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(Counter(faults).items()))
 
 
 def _main_direction(planes: Sequence[Plane]) -> tuple[list[Plane], list[Plane], Floats]:
@@ -202,19 +208,15 @@ def _groups(planes: Sequence[Plane], normal: Floats) -> list[Group]:
 
 def _orientation_ranks(planes: Sequence[Plane]) -> list[int]:
     """Return a number for the orientation of each plane; nearly equal ones share it."""
-    known: list[Floats] = []
-    rank_of: dict[tuple[float, ...], int] = {}
-    for orientation in sorted(
-        {frame.orientation for _, frame in planes if frame.orientation is not None}
-    ):
-        axes = np.array(orientation)
-        for rank, other in enumerate(known):
-            if np.abs(axes - other).max() <= ORIENTATION_TOLERANCE:
-                rank_of[orientation] = rank
-                break
-        else:
-            rank_of[orientation] = len(known)
-            known.append(axes)
+    kinds = sorted({frame.orientation for _, frame in planes if frame.orientation is not None})
+    axes = np.array(kinds)
+    ranks = np.full(len(kinds), -1)
+    left = np.arange(len(kinds))
+    while len(left):
+        is_near = np.abs(axes[left] - axes[left[0]]).max(axis=1) <= ORIENTATION_TOLERANCE
+        ranks[left[is_near]] = ranks.max() + 1
+        left = left[~is_near]
+    rank_of = dict(zip(kinds, ranks.tolist(), strict=True))
     return [rank_of[frame.orientation] for _, frame in planes if frame.orientation is not None]
 
 
@@ -253,17 +255,15 @@ def _join_turns(groups: list[Group]) -> list[Group]:
 
 def _parts(groups: list[Group]) -> list[list[Group]]:
     """Gather groups that cannot be told apart: they interleave, or share a multi-frame instance."""
-    parts: list[list[Group]] = []
-    runs = _runs(groups)
-    if all(len(instance.frames) == 1 for group in groups for instance in group.instances):
-        parts, runs = runs, []
-    for run in runs:
-        held = set().union(*(group.instances for group in run))
-        sharing = [
-            part for part in parts if any(not held.isdisjoint(other.instances) for other in part)
-        ]
-        parts = [part for part in parts if part not in sharing]
-        parts.append(sum(sharing, run))
+    part_of: dict[Instance, list[Group]] = {}
+    for run in _runs(groups):
+        instances = {instance for group in run for instance in group.instances}
+        sharing = list({id(p): p for i in instances if (p := part_of.get(i)) is not None}.values())
+        part = max(sharing, key=len, default=[])
+        for other in [*(entry for entry in sharing if entry is not part), run]:
+            part += other
+            part_of.update((i, part) for group in other for i in group.instances)
+    parts = list({id(part): part for part in part_of.values()}.values())
     for part in parts:
         part.sort(key=lambda group: (-len(group.planes), _first_uid(group.planes)))
     return parts
@@ -310,7 +310,7 @@ def _filled(split_off: Sequence[SplitOff]) -> tuple[SplitOff, ...]:
     return tuple(SplitOff(why, tuple(gathered[why])) for why in Why if gathered[why])
 
 
-def _angle_deg(a: Floats, b: Floats) -> float:
-    """Angle between two lines (not directions), in degrees."""
+def angle_between_deg(a: Floats, b: Floats) -> float:
+    """Return the angle between two lines (not directions)."""
     cosine = abs(float(a @ b)) / float(np.linalg.norm(a) * np.linalg.norm(b))
     return float(np.degrees(np.arccos(min(cosine, 1.0))))

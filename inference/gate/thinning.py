@@ -7,6 +7,7 @@ witness               speaks when                                            wei
 ====================  =====================================================  =========
 Instance Number       it runs in equal steps of 2 or more along the stack    strong
 announced count       the sender announced at least half as many again       strong
+count of the study    as many are absent from the study, beside a weak one   strong
 Spacing Between       it is a fraction of the real step                      weak
 Slice Thickness       it is a fraction of the real step                      weak
 ====================  =====================================================  =========
@@ -29,11 +30,43 @@ FAR_BELOW = 1.75
 # A count that is this many times what arrived means thinning rather than a lost end.
 THINNED_COUNT = 1.5
 
+# What lies beyond is no Instance Number (IS is of 32 bits) and no thickness of a slice.
+LARGEST_NUMBER = 2**31
+THINNEST_MM = 0.01
+
 # Fewer steps than this can agree by chance.
 MIN_STEPS = 5
 
 # Share of the steps that must tell the same story; a retake may upset a few numbers.
 AGREEING_SHARE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What arrived, and what the sender announced; None where it says nothing.
+
+    Attributes
+    ----------
+    arrived, announced
+        Instances of the series; (0020,1209).
+    study_arrived, study_announced
+        Instances of the whole study; (0020,1208).
+    """
+
+    arrived: int
+    announced: int | None = None
+    study_arrived: int = 0
+    study_announced: int | None = None
+
+    @property
+    def absent(self) -> int:
+        """Instances of the series that did not arrive, as far as is known."""
+        return max(0, (self.announced or 0) - self.arrived)
+
+    @property
+    def study_absent(self) -> int:
+        """Instances of the study that did not arrive, as far as is known."""
+        return max(0, (self.study_announced or 0) - self.study_arrived) if self.study_arrived else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +81,33 @@ class Thinning:
         Number of Series Related Instances (0020,1209), when far above what arrived.
     thickness_mm
         Slice Thickness (0018,0050) or Spacing Between Slices (0018,0088), when far below the step.
+    is_study_short
+        Whether a thickness speaks and the study lacks enough instances to explain it.
     """
 
     stride: int | None
     announced: int | None
     thickness_mm: float | None
+    is_study_short: bool = False
 
     @property
     def is_certain(self) -> bool:
         """Whether a strong witness speaks."""
-        return self.stride is not None or self.announced is not None
+        return self.stride is not None or self.announced is not None or self.is_study_short
 
     @property
     def is_suspected(self) -> bool:
         """Whether any witness speaks."""
         return self.is_certain or self.thickness_mm is not None
+
+    @property
+    def witness(self) -> str:
+        """The strongest witness; a word of the catalogues (``gate.word...``)."""
+        if self.stride is not None:
+            return "instance-numbers"
+        if self.announced is not None:
+            return "announced-count"
+        return "study-count" if self.is_study_short else "slice-thickness"
 
     def kept_of(self, step_mm: float) -> int:
         """Return n where one of n slices seems to have been kept, 0 where only a count speaks."""
@@ -71,22 +116,18 @@ class Thinning:
         return round(step_mm / self.thickness_mm) if self.thickness_mm else 0
 
 
-def look_for_thinning(
-    stack: Stack, spacing: Spacing, arrived: int, announced: int | None
-) -> Thinning:
-    """Ask every witness.
-
-    Parameters
-    ----------
-    arrived, announced
-        Instances of the whole series that are here, and that its sender says there are.
-    """
-    is_far_more = announced is not None and announced >= THINNED_COUNT * arrived
+def look_for_thinning(stack: Stack, spacing: Spacing, counts: Counts) -> Thinning:
+    """Ask every witness."""
+    # A hole explains a count better than thinning does.
+    enough = (THINNED_COUNT - 1) * counts.arrived if not spacing.gaps else float("inf")
+    thickness_mm = _thin_slices(stack, spacing.usual_mm)
     return Thinning(
         stride=_stride(stack, spacing),
-        # A hole explains the count better than thinning does.
-        announced=announced if is_far_more and not spacing.gaps else None,
-        thickness_mm=_thin_slices(stack, spacing.usual_mm),
+        announced=counts.announced if counts.absent >= enough else None,
+        thickness_mm=thickness_mm,
+        is_study_short=(
+            thickness_mm is not None and counts.announced is None and counts.study_absent >= enough
+        ),
     )
 
 
@@ -112,7 +153,9 @@ def _numbers(stack: Stack) -> list[int] | None:
     numbers = [
         instance.instance_number
         for instance, _ in stack.slices
-        if instance.instance_number is not None and len(instance.frames) == 1
+        if instance.instance_number is not None
+        and abs(instance.instance_number) < LARGEST_NUMBER
+        and len(instance.frames) == 1
     ]
     is_whole = len(numbers) == len(stack.slices) and len(set(numbers)) == len(numbers)
     return numbers if is_whole else None
@@ -147,7 +190,7 @@ def _thin_slices(stack: Stack, usual_mm: float) -> float | None:
     stated = []
     for name in ("slice_thickness_mm", "spacing_between_slices_mm"):
         values = [getattr(frame, name) for _, frame in stack.slices]
-        known = [value for value in values if value is not None and value > 0]
+        known = [value for value in values if value is not None and value >= THINNEST_MM]
         if known and usual_mm >= FAR_BELOW * median(known):
             stated.append(float(median(known)))
     return min(stated, default=None)

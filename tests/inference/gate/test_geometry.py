@@ -1,17 +1,22 @@
 """Stacks and reasons from headers alone."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
+from time import process_time
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from firstread.messages import Language
 from inference.dicom.instance import Instance
 from inference.gate.geometry import GeometryResult, judge_geometry
 from inference.gate.reasons import SEVERITY, Code, Reason, Status, Verdict
 from inference.gate.splitting import Why
+from models.package import InputContract
 from tests.inference.gate.hand import (
     AXIAL,
     CORONAL,
@@ -26,8 +31,11 @@ from tests.inference.gate.hand import (
 )
 
 
-def judged(instances: list[Instance]) -> GeometryResult:
-    return judge_geometry(a_series(instances), THIN)
+def judged(instances: list[Instance], contract: InputContract = THIN) -> GeometryResult:
+    result = judge_geometry(a_series(instances), contract)
+    for reason in result.reasons:
+        assert all(reason.sentence(language) for language in Language)
+    return result
 
 
 def found(result: GeometryResult) -> dict[Code, Status]:
@@ -193,24 +201,54 @@ def test_a_tilt_beyond_the_package_is_refused() -> None:
     assert found(judged(tilted(60, 24.0))) == {Code.GANTRY_TILT: Status.REFUSE}
 
 
+@pytest.mark.parametrize(("angle_deg", "status"), [(20.0, Status.LIMITS), (20.1, Status.REFUSE)])
+def test_the_number_that_is_shown_decides_on_a_tilt(angle_deg: float, status: Status) -> None:
+    reason = only(judged(tilted(60, angle_deg)), Code.GANTRY_TILT)
+    assert (reason.numbers["angle_deg"], reason.status) == (angle_deg, status)
+
+
 def test_a_lean_without_a_stated_tilt_is_shear() -> None:
     assert found(judged(tilted(60, 10.0, gantry_tilt_deg=0.0))) == {Code.SHEARED: Status.LIMITS}
     assert found(judged(tilted(60, 10.0, gantry_tilt_deg=None))) == {Code.SHEARED: Status.LIMITS}
 
 
-def test_a_tilt_that_the_positions_follow_is_no_lean() -> None:
-    c, s = float(np.cos(0.2)), float(np.sin(0.2))
-    orientation = (1.0, 0.0, 0.0, 0.0, c, s)
-    instances = [
+def turned(angle_deg: float) -> list[Instance]:
+    """Return slices that are turned about x together with the way they follow each other."""
+    c, s = float(np.cos(np.radians(angle_deg))), float(np.sin(np.radians(angle_deg)))
+    return [
         a_slice(
             z,
-            plane_orientation=orientation,
+            plane_orientation=(1.0, 0.0, 0.0, 0.0, c, s),
             plane_position_lps_mm=(0.0, -s * z, c * z),
-            gantry_tilt_deg=11.5,
+            gantry_tilt_deg=angle_deg,
         )
         for z in heights(60)
     ]
-    assert judged(instances).reasons == ()
+
+
+@pytest.mark.parametrize(
+    ("angle_deg", "expected"),
+    [
+        (5.0, {}),
+        (5.1, {Code.OBLIQUE: Status.LIMITS}),
+        (20.0, {Code.OBLIQUE: Status.LIMITS}),
+        (20.1, {Code.ORIENTATION_UNUSABLE: Status.REFUSE}),
+        (29.9, {Code.ORIENTATION_UNUSABLE: Status.REFUSE}),
+        (45.0, {Code.ORIENTATION_UNUSABLE: Status.REFUSE}),
+    ],
+)
+def test_an_oblique_stack_is_limited_as_the_package_says(
+    angle_deg: float, expected: dict[Code, Status]
+) -> None:
+    result = judged(turned(angle_deg))
+    assert found(result) == expected
+    assert [reason.numbers["angle_deg"] for reason in result.reasons] == [angle_deg] * len(expected)
+
+
+def test_a_package_may_bear_no_oblique_stack() -> None:
+    contract = THIN.model_copy(update={"max_obliquity_deg": 0.0})
+    assert found(judged(turned(3.0), contract)) == {Code.ORIENTATION_UNUSABLE: Status.REFUSE}
+    assert found(judged(turned(0.0), contract)) == {}
 
 
 def test_slices_that_jump_sideways_are_sheared() -> None:
@@ -259,7 +297,78 @@ def test_axes_rounded_to_three_decimals_are_axes() -> None:
         a_slice(z, plane_orientation=rounded, plane_position_lps_mm=(0.0, 0.259 * z, 0.966 * z))
         for z in heights(60)
     ]
-    assert judged(instances).reasons == ()
+    assert found(judged(instances)) == {Code.OBLIQUE: Status.LIMITS}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"plane_pixel_spacing_mm": (1e-310, 1e-310)},
+        {"plane_pixel_spacing_mm": (0.7, 1e9)},
+        {"plane_pixel_spacing_mm": (-0.7, 0.7)},
+        {"plane_position_lps_mm": (1e300, 0.0, 0.0)},
+        {"plane_position_lps_mm": (0.0, float("nan"), 0.0)},
+    ],
+)
+def test_places_beyond_reason_are_no_places(change: dict[str, Any]) -> None:
+    result = judged([a_slice(z, **change) for z in heights(60)])
+    (reason,) = result.reasons
+    assert (reason.code, reason.status) == (Code.ORIENTATION_UNUSABLE, Status.REFUSE)
+    assert reason.numbers == {"problem": "place-implausible", "count": 60}
+
+
+def test_images_without_a_place_are_counted_by_what_they_lack() -> None:
+    instances = slices_at(heights(60))
+    bent = a_slice(1.0, plane_orientation=(1.0, 0.0, 0.0, 0.5, 1.0, 0.0))
+    lost = an_instance("1.2.9.1", [replace(a_frame(), position_lps_mm=None)])
+    result = judged([*instances, bent, lost])
+    assert [reason.numbers for reason in result.reasons] == [
+        {"problem": "axes-not-perpendicular", "count": 1},
+        {"problem": "no-position", "count": 1},
+    ]
+
+
+def test_no_angle_is_told_where_none_was_measured() -> None:
+    result = judged(slices_at(heights(60), plane_orientation=None))
+    for language in Language:
+        assert "0.0" not in only(result, Code.ORIENTATION_UNUSABLE).sentence(language)
+
+
+MANY = 10_000
+
+
+def many_frames() -> list[Instance]:
+    """Return planes of which no two have one orientation, half of them frames of one instance."""
+    angles = np.radians(np.linspace(-29, 29, MANY))
+    axes = [(1.0, 0.0, 0.0, 0.0, float(np.cos(a)), float(np.sin(a))) for a in angles]
+    frames = [a_frame((0.0, 0.0, 0.01 * k), orientation=o) for k, o in enumerate(axes)]
+    single = [an_instance(f"1.2.{k}", [f]) for k, f in enumerate(frames[::2])]
+    numbered = [replace(frame, number=k + 1) for k, frame in enumerate(frames[1::2])]
+    return [*single, an_instance("1.3", numbered)]
+
+
+def many_places() -> list[Instance]:
+    """Return planes at irregular places, every other one without an orientation."""
+    places = np.cumsum(np.random.default_rng(1).uniform(0.5, 9.0, MANY)) - 50_000
+    axes = (AXIAL, None)
+    return [
+        a_slice(
+            float(z),
+            uid=f"1.2.{k}",
+            plane_orientation=axes[k % 2],
+            acquisition_time=f"10{k % 60:02d}",
+        )
+        for k, z in enumerate(places)
+    ]
+
+
+@pytest.mark.parametrize("make", [many_frames, many_places])
+def test_ten_thousand_planes_cost_seconds(make: Callable[[], list[Instance]]) -> None:
+    series = a_series(make())
+    start_s = process_time()
+    result = judge_geometry(series, THIN)
+    assert process_time() - start_s < 6
+    assert result.reasons
 
 
 def test_a_series_without_positions_is_refused() -> None:
