@@ -16,21 +16,19 @@ def _tags(keywords: str) -> frozenset[int]:
 
 HEADER = _tags(
     """
-    SpecificCharacterSet ImageType SOPClassUID SOPInstanceUID TimezoneOffsetFromUTC
-    StudyDate SeriesDate AcquisitionDate ContentDate AcquisitionDateTime
-    StudyTime SeriesTime AcquisitionTime ContentTime
-    AccessionNumber Modality ConversionType Manufacturer InstitutionName ReferringPhysicianName
-    StationName StudyDescription SeriesDescription ManufacturerModelName PatientName PatientID
-    IssuerOfPatientID PatientBirthDate PatientSex PatientAge PatientSize PatientWeight
-    ContrastBolusAgent BodyPartExamined SliceThickness KVP SpacingBetweenSlices DeviceSerialNumber
-    SoftwareVersions ProtocolName GantryDetectorTilt ConvolutionKernel PatientPosition
-    StudyInstanceUID SeriesInstanceUID StudyID SeriesNumber AcquisitionNumber InstanceNumber
-    ImagePositionPatient ImageOrientationPatient FrameOfReferenceUID Laterality
+    SpecificCharacterSet ImageType SOPClassUID SOPInstanceUID TimezoneOffsetFromUTC StudyDate
+    SeriesDate AcquisitionDate ContentDate AcquisitionDateTime StudyTime SeriesTime
+    AcquisitionTime ContentTime AccessionNumber Modality Manufacturer ReferringPhysicianName
+    StudyDescription ManufacturerModelName PatientName PatientID IssuerOfPatientID
+    PatientBirthDate PatientSex PatientAge PatientSize PatientWeight BodyPartExamined
+    SliceThickness SpacingBetweenSlices DeviceSerialNumber SoftwareVersions GantryDetectorTilt
+    ConvolutionKernel StudyInstanceUID SeriesInstanceUID StudyID AcquisitionNumber
+    InstanceNumber ImagePositionPatient ImageOrientationPatient FrameOfReferenceUID Laterality
     NumberOfStudyRelatedInstances NumberOfSeriesRelatedInstances PositionReferenceIndicator
-    SliceLocation SamplesPerPixel PhotometricInterpretation NumberOfFrames Rows Columns PixelSpacing
+    SamplesPerPixel PhotometricInterpretation NumberOfFrames Rows Columns PixelSpacing
     BitsAllocated BitsStored HighBit PixelRepresentation PixelPaddingValue RescaleIntercept
     RescaleSlope RescaleType LossyImageCompression LossyImageCompressionRatio
-    LossyImageCompressionMethod BurnedInAnnotation DerivationDescription
+    LossyImageCompressionMethod
     """
 )
 

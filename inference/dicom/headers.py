@@ -108,7 +108,6 @@ def instance_of(path: Path, header: Header) -> Instance:
         instance_number=fields.whole(0x00200013),
         acquisition_number=_acquisition_number(fields, frames),
         acquisition_time=fields.text(0x00080032) or fields.text(0x0008002A)[8:],
-        series_number=fields.whole(0x00200011),
         announced_series_instances=fields.whole(0x00201209),
         pixel_offset=pixels.offset if pixels is not None and is_plain else None,
         pixel_length=pixels.length if pixels is not None and is_plain else None,

@@ -86,7 +86,6 @@ class Instance:
     instance_number: int | None
     acquisition_number: int | None
     acquisition_time: str
-    series_number: int | None
     announced_series_instances: int | None
     pixel_offset: int | None = None
     pixel_length: int | None = None

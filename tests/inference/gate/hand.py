@@ -86,7 +86,6 @@ def an_instance(uid: str, frames: Sequence[Frame] = (), **changes: Any) -> Insta
         instance_number=None,
         acquisition_number=1,
         acquisition_time="",
-        series_number=1,
         announced_series_instances=None,
     )
     return replace(instance, **changes)
