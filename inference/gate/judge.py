@@ -7,7 +7,6 @@
                  no stack, or no HU: the verdict stands here
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -22,7 +21,6 @@ from inference.gate.phases import acquired_apart
 from inference.gate.reasons import Code, Number, Reason, Status, Verdict
 from inference.gate.splitting import SplitOff
 from inference.gate.thinning import absent_numbers
-from inference.lung_pieces import coarse_grid
 from inference.lungs import Lungs, find_lungs
 from inference.stack import Stack, StackPixels, read_volume
 from inference.volume import Volume
@@ -30,10 +28,6 @@ from models.package import InputContract
 
 # With these there are no HU to look at, whatever the pixels hold.
 NO_HU = (Code.NOT_CT, Code.BIT_DEPTH_TOO_LOW, Code.HU_IMPLAUSIBLE)
-
-# What is refused already is not read if the lung finder would work on more voxels than this (of a
-# whole chest it works on 5 to 8 million).
-REFUSED_VOXELS = 2**25
 
 # From this share of doubled positions on, two whole acquisitions share one series.
 MOSTLY_DOUBLED = 0.5
@@ -105,7 +99,7 @@ def judge(
         here = sum(len(other.instances) for other in study.series)
         geometry = judge_geometry(series, contract, study_instances=here)
     has_hu = not any(reason.code in NO_HU for reason in geometry.reasons)
-    if geometry.stack is None or not has_hu or _costs_too_much(geometry):
+    if geometry.stack is None or not has_hu:
         return _judgement(series, geometry, geometry.reasons, None, None)
     try:
         with timings.stage("pixels"):
@@ -117,18 +111,6 @@ def judge(
     with timings.stage("content"):
         reasons = judge_pixels(geometry, geometry.stack, pixels, lungs, contract)
     return _judgement(series, geometry, reasons, pixels.volume, lungs)
-
-
-def _costs_too_much(geometry: GeometryResult) -> bool:
-    """Whether pixels would only add reasons to a refusal, and cost more memory than that is worth.
-
-    Where pixels are coarse the lung finder leaves out none of them.
-    """
-    is_refused = any(reason.status is Status.REFUSE for reason in geometry.reasons)
-    if geometry.stack is None or not is_refused:
-        return False
-    looked_at, _ = coarse_grid(geometry.stack.grid)
-    return math.prod(looked_at.shape_zyx) > REFUSED_VOXELS
 
 
 def judge_pixels(

@@ -133,6 +133,47 @@ def test_pixels_that_cannot_be_decoded_are_a_reason(chest: list[Path], tmp_path:
     assert judgement.stack is not None
 
 
+def test_what_times_tell_is_told_once(chest: list[Path], tmp_path: Path) -> None:
+    def acquired(minute: int) -> Edit:
+        def edit(dataset: pydicom.Dataset) -> None:
+            dataset.AcquisitionTime = f"10{minute:02d}00"
+            if minute:
+                uid = f"{dataset.SOPInstanceUID}.2"
+                brighten(dataset)
+                dataset.SOPInstanceUID = uid
+
+        return edit
+
+    files = [edited(file, tmp_path, acquired(minute)) for file in chest for minute in (0, 3)]
+    codes = [reason.code for reason in judged(files).verdict.reasons]
+    assert codes == [Code.SLICES_DOUBLED, Code.ACQUISITIONS_MIXED]
+
+
+def test_an_absurd_spacing_is_a_reason(chest: list[Path], tmp_path: Path) -> None:
+    def shrink(dataset: pydicom.Dataset) -> None:
+        dataset.PixelSpacing = ["1e-310", "1e-310"]
+
+    judgement = judged([edited(file, tmp_path, shrink) for file in chest])
+    assert found(judgement) == {Code.ORIENTATION_UNUSABLE: Status.REFUSE}
+
+
+def test_a_study_that_lacks_instances_is_counted_whole(chest: list[Path], tmp_path: Path) -> None:
+    def announce(dataset: pydicom.Dataset) -> None:
+        dataset.NumberOfStudyRelatedInstances = len(chest) + 3
+
+    def elsewhere(dataset: pydicom.Dataset) -> None:
+        dataset.SOPInstanceUID, dataset.SeriesInstanceUID = "1.2.9.1", "1.2.9"
+
+    files = [edited(file, tmp_path, announce) for file in chest]
+    with open_upload([*files, edited(chest[0], tmp_path, elsewhere)]) as upload:
+        study = upload.studies[0]
+        series = max(study.series, key=lambda series: len(series.instances))
+        (reason,) = judge(study, series, COARSE).verdict.reasons
+    assert (reason.code, reason.status) == (Code.INSTANCES_MISSING, Status.LIMITS)
+    assert reason.numbers["received"] == len(chest) + 1
+    assert reason.numbers["missing"] == 2
+
+
 def test_a_study_without_any_ct_is_no_ct() -> None:
     series = a_series(
         slices_at(heights(3), modality="MR", sop_class_uid="1.2.840.10008.5.1.4.1.1.4")
