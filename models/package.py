@@ -14,10 +14,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from firstread.errors import ConfigurationError, PackageDamaged, PackageMissing
+from firstread.errors import ConfigurationError, PackageDamaged, PackageError, PackageMissing
 from firstread.yaml import load
 
 DESCRIPTION_FILE = "model.yaml"
+# Every package has these, from the lowest threshold to the highest; it may have more.
+OPERATING_POINTS = ("high_sensitivity", "balanced", "few_alerts")
 # The packages that ship: <name>/<version>/model.yaml.
 SHIPPED = Path(__file__).parent / "packages"
 
@@ -62,6 +64,12 @@ class Preprocessing(_Part):
     orientation: Literal["LPS"]
     size_multiple: Annotated[int, Field(ge=1)]
 
+    @model_validator(mode="after")
+    def _window_ascends(self) -> "Preprocessing":
+        if self.hu_window[0] >= self.hu_window[1]:
+            raise ValueError("hu_window must go from low to high")
+        return self
+
 
 class OutputKind(StrEnum):
     """The kinds of output that a decoder exists for."""
@@ -72,11 +80,17 @@ class OutputKind(StrEnum):
 class Stage(_Part):
     """One network of the package."""
 
-    role: Literal["detect"]
+    role: str
     file: str
     preprocessing: Preprocessing
     output: OutputKind
     stride: Annotated[int, Field(ge=1)]
+
+    @model_validator(mode="after")
+    def _cells_fill_the_box(self) -> "Stage":
+        if self.preprocessing.size_multiple % self.stride:
+            raise ValueError("size_multiple must be a multiple of stride")
+        return self
 
 
 class InputContract(_Part):
@@ -96,6 +110,12 @@ class InputContract(_Part):
     min_age_years: Annotated[float, Field(ge=0)]
     min_bits_stored: Annotated[int, Field(ge=1)]
     max_hu_per_step: Positive
+
+    @model_validator(mode="after")
+    def _one_missing_slice_can_be_bridged(self) -> "InputContract":
+        if self.max_bridgeable_gap_mm < 2 * self.max_slice_spacing_mm:
+            raise ValueError("max_bridgeable_gap_mm must be at least twice max_slice_spacing_mm")
+        return self
 
 
 class OperatingPoint(_Part):
@@ -154,8 +174,17 @@ class ModelDescription(_Part):
     @model_validator(mode="after")
     def _floor_is_lowest(self) -> "ModelDescription":
         low = min((point.threshold for point in self.operating_points.values()), default=0.0)
-        if not self.operating_points or self.floor > low:
-            raise ValueError("floor must not lie above any operating point, and there must be one")
+        if self.floor > low:
+            raise ValueError("floor must not lie above any operating point")
+        return self
+
+    @model_validator(mode="after")
+    def _operating_points_ascend(self) -> "ModelDescription":
+        known = self.operating_points
+        thresholds = [known[name].threshold for name in OPERATING_POINTS if name in known]
+        if len(thresholds) < len(OPERATING_POINTS) or thresholds != sorted(thresholds):
+            names = ", ".join(OPERATING_POINTS)
+            raise ValueError(f"operating points must be {names}, with thresholds that ascend")
         return self
 
 
@@ -223,6 +252,8 @@ def load_description(folder: Path) -> Package:
         ``package-missing``: no such folder, or no ``model.yaml`` in it.
     PackageDamaged
         ``package-damaged``: ``model.yaml`` cannot be read or breaks the schema.
+    PackageError
+        ``package-refused``: a sound package of a kind that is not run here.
     """
     path = folder / DESCRIPTION_FILE
     if not path.is_file():
@@ -236,6 +267,13 @@ def load_description(folder: Path) -> Package:
         ) from error
     except ConfigurationError as error:
         raise PackageDamaged(error.message, advice=_COPY_AGAIN) from error
+    roles = [stage.role for stage in description.stages]
+    if description.task != "detection" or roles != ["detect"]:
+        raise PackageError(
+            f"{description.name} is a {description.task} of {' + '.join(roles)}; this version of "
+            "Firstread runs packages for detection with one detect stage",
+            advice="choose another one with --package",
+        )
     return Package(description, folder, hashlib.sha256(data).hexdigest())
 
 

@@ -6,10 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from firstread.errors import PackageDamaged, PackageError, PackageMissing
-from models.package import Package, available_packages, find_package, load_description, load_package
-from tests.packages import make_package
+from models.package import (
+    OPERATING_POINTS,
+    Package,
+    available_packages,
+    find_package,
+    load_description,
+    load_package,
+)
+from tests.packages import describe, make_package
+
+STAGE = describe("test_nodule", "1.0.0", {})["stages"][0]
+POINT = describe("test_nodule", "1.0.0", {})["operating_points"]["balanced"]
 
 
 @pytest.fixture
@@ -88,6 +99,54 @@ def test_a_description_that_breaks_the_schema_is_refused(
     version = str(changes.pop("version", "1.0.0"))
     with pytest.raises(PackageDamaged, match=r"model\.yaml"):
         make_package(tmp_path, version=version, **changes)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("preprocessing", {"hu_window": [400.0, -1000.0]}, "hu_window"),
+        ("preprocessing", {"hu_window": [-1000.0, -1000.0]}, "hu_window"),
+        ("preprocessing", {"size_multiple": 31}, "size_multiple"),
+        ("input_contract", {"max_bridgeable_gap_mm": 5.9}, "max_bridgeable_gap_mm"),
+        ("operating_points", {"high_sensitivity": POINT | {"threshold": 0.51}}, "operating points"),
+        ("operating_points", {"few_alerts": POINT | {"threshold": 0.49}}, "operating points"),
+        ("operating_points", {"balanced": None}, "operating points"),
+        ("operating_points", {"few_alerts": None}, "operating points"),
+        ("operating_points", {"high_sensitivity": None}, "operating points"),
+    ],
+)
+def test_a_description_that_contradicts_itself_is_refused(
+    tmp_path: Path, key: str, value: dict[str, Any], says: str
+) -> None:
+    document = describe("test_nodule", "1.0.0", {"detect.onnx": "0" * 64})
+    holder = document["stages"][0] if key == "preprocessing" else document
+    holder[key] |= value
+    holder[key] = {name: kept for name, kept in holder[key].items() if kept is not None}
+    (tmp_path / "model.yaml").write_text(yaml.safe_dump(document), "utf-8")
+    with pytest.raises(PackageDamaged, match=says):
+        load_description(tmp_path)
+
+
+def test_operating_points_may_share_one_threshold(tmp_path: Path) -> None:
+    one = dict.fromkeys(OPERATING_POINTS, POINT)
+    assert make_package(tmp_path, operating_points=one).description.floor < 0.5
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"task": "segmentation"},
+        {"stages": [STAGE, STAGE]},
+        {"stages": [STAGE | {"role": "crop"}]},
+    ],
+)
+def test_a_package_that_this_version_cannot_run_is_refused_and_not_half_run(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(PackageError, match="one detect stage") as caught:
+        make_package(tmp_path, **changes)
+    assert caught.value.code == "package-refused"
+    assert "--package" in caught.value.advice
 
 
 def test_a_stage_whose_file_is_not_listed_is_refused(package: Package) -> None:
