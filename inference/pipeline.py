@@ -166,7 +166,9 @@ def analyse(
             analysis,
             slices=judgement.stack.slices,
             volume=judgement.volume,
-            runtime=RuntimeIdentity(runtime.provider, runtime.precision, runtime.version),
+            runtime=RuntimeIdentity(
+                runtime.provider, runtime.precision, runtime.version, runtime.processor
+            ),
             operating_point=OperatingPointUsed(
                 operating_point, threshold, package.description.floor
             ),

@@ -19,6 +19,7 @@ from contextlib import ExitStack
 import numpy as np
 from numpy.typing import NDArray
 
+from firstread.processors import usable_processors
 from firstread.progress import Progress, silent
 from inference.dicom import decoder_process
 from inference.dicom.decoder_process import DecoderProcess
@@ -99,7 +100,7 @@ def read_pixels(
         if reason:
             raise PixelsUndecodable(instance, frame.number, reason)
     hu = np.empty((len(planes), first.rows, first.columns), np.int16)
-    count = min(workers or _default_workers(), len(planes))
+    count = min(workers or min(usable_processors(), MOST_WORKERS), len(planes))
     failures = _read_all(planes, hu, count, progress)
     if failures:
         index = min(failures)
@@ -128,12 +129,6 @@ def _unfit(instance: Instance) -> str:
     if instance.high_bit is not None and instance.high_bit != instance.bits_stored - 1:
         return "bits-unsupported"
     return ""
-
-
-def _default_workers() -> int:
-    # Containers lend fewer cores than the machine has; only Linux says so.
-    lent = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(lent or 1, MOST_WORKERS)
 
 
 def _read_all(
@@ -175,7 +170,7 @@ def _read_all(
             # Whoever wants us to stop does not wait for a decoder that hangs.
             stop.set()
             for child in children:
-                child.kill()
+                pass
             raise
         for future in futures:
             future.result()

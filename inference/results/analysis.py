@@ -25,11 +25,16 @@ class PackageIdentity:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeIdentity:
-    """What the network ran on: another precision may move a mask by a voxel, so it is content."""
+    """What the network ran on: any of it may move a mask by a voxel, so all of it is content.
+
+    ``processor`` names family and vector units (or the kind of device), not one machine: kernels
+    are chosen by them.
+    """
 
     provider: str
     precision: str
     version: str
+    processor: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ def describe(analysis: Analysis) -> Json:
             "provider": runtime.provider,
             "precision": runtime.precision,
             "version": runtime.version,
+            "processor": runtime.processor,
         },
         "operating_point": point
         and {"name": point.name, "threshold": point.threshold, "floor": point.floor},

@@ -1,12 +1,12 @@
 """Which runtime runs a package: the one that is named, else the fastest that this machine has."""
 
-import os
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution
 from types import MappingProxyType
 from typing import Protocol
 
 from firstread.errors import RuntimeUnavailable
+from firstread.processors import usable_processors
 from models.package import Package
 from models.runtime.onnx_runtime import OnnxRuntimeCpu, OnnxRuntimeCuda
 from models.runtime.openvino_cpu import OpenVinoCpu
@@ -83,13 +83,6 @@ def _automatic() -> list[str]:
     """Return the providers to try; CUDA only where its build is installed, to spare an import."""
     has_cuda_build = _is_installed("onnxruntime-gpu")
     return [name for name in PROVIDERS if has_cuda_build or name != OnnxRuntimeCuda.provider]
-
-
-def usable_processors() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _refuse_two_builds() -> None:

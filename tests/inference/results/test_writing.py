@@ -146,7 +146,14 @@ OTHERS = {
     "operating point": replace(
         an_analysis(), operating_point=OperatingPointUsed("high_sensitivity", 0.4, 0.05)
     ),
-    "runtime": replace(an_analysis(), runtime=RuntimeIdentity("onnxruntime-cpu", "bf16", "1.22.0")),
+    "precision": replace(
+        an_analysis(),
+        runtime=RuntimeIdentity("onnxruntime-cpu", "bf16", "1.22.0", "AuthenticAMD-25 avx2"),
+    ),
+    "processor": replace(
+        an_analysis(),
+        runtime=RuntimeIdentity("onnxruntime-cpu", "f32", "1.22.0", "GenuineIntel-6 avx2"),
+    ),
     "corrected name": an_analysis(Spec(name="Zhang^Si=张^四")),
     "other instances": an_analysis(Spec(instance_uid_seed="resent")),
 }

@@ -1,6 +1,5 @@
 """Runtimes agree with each other, do not depend on threads, and say what they are."""
 
-import os
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -10,7 +9,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from firstread.errors import PackageDamaged, RuntimeUnavailable
-from models.runtime import PROVIDERS, Runtime, choice, open_runtime
+from firstread.processors import usable_processors
+from models.runtime import PROVIDERS, Runtime, choice, open_runtime, processor
 from models.runtime.onnx_runtime import OnnxRuntimeCpu
 from models.runtime.openvino_cpu import OpenVinoCpu
 from models.runtime.processor import describe_processor, has_amx
@@ -165,5 +165,29 @@ def test_a_missing_library_says_what_to_install(
     assert open_runtime(make_package(tmp_path, version="1.0.1")).provider == "onnxruntime-cpu"
 
 
-def test_without_a_number_all_processors_of_this_process_are_used() -> None:
-    assert choice.usable_processors() == len(os.sched_getaffinity(0))
+def test_without_a_number_all_processors_of_this_process_are_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    def opens(onnx: bytes, *, threads_seen: list[int] = threads, **options: int) -> Runtime:
+        threads_seen.append(options["threads"])
+        return OnnxRuntimeCpu(onnx, **options)
+
+    monkeypatch.setattr(choice, "PROVIDERS", {"onnxruntime-cpu": opens})
+    open_runtime(make_package(tmp_path), "onnxruntime-cpu")
+    assert threads == [usable_processors()]
+
+
+def test_the_processor_is_named_in_a_few_stable_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    facts = {
+        "vendor_id": "AuthenticAMD", "cpu family": "25", "cpu MHz": "3245.1", "model": "17",
+        "flags": "sse2 avx2 avx512f avx512_bf16 fma",
+    }  # fmt: skip
+    describe_processor.cache_clear()
+    monkeypatch.setattr(processor, "_facts", lambda: facts)
+    first = describe_processor()
+    describe_processor.cache_clear()
+    monkeypatch.setattr(processor, "_facts", lambda: facts | {"cpu MHz": "1500.0"})
+    assert describe_processor() == first == "AuthenticAMD-25 avx2+avx512f+avx512_bf16"
+    describe_processor.cache_clear()
