@@ -170,7 +170,7 @@ def _read_all(
             # Whoever wants us to stop does not wait for a decoder that hangs.
             stop.set()
             for child in children:
-                pass
+                child.kill()
             raise
         for future in futures:
             future.result()
