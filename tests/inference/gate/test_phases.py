@@ -81,8 +81,19 @@ def test_a_second_pass_over_the_last_slices_is_mixed() -> None:
         lambda k: float(int(36000 + 0.17 * k)),
         lambda k: 36000.0 + 0.17 * k + (40.0 if k >= 50 else 0.0),
         lambda k: 36000.0 + 0.17 * k + 0.3 * (k % 2),
+        lambda k: 36000.0 + (k + 5 * (k % 2)) // 16,
     ],
-    ids=["rising", "falling", "one time", "turns", "falling turns", "whole s", "pause", "jitter"],
+    ids=[
+        "rising",
+        "falling",
+        "one time",
+        "turns",
+        "falling turns",
+        "whole s",
+        "pause",
+        "jitter",
+        "lap",
+    ],
 )
 def test_one_pass_of_the_table_is_one_acquisition(clock: Clock) -> None:
     instances = a_pass(100, clock, step_mm=2.5)
