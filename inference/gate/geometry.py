@@ -107,7 +107,8 @@ def judge_geometry(
         return GeometryResult(reasons, None, split.split_off, None, kept)
     stack = build_stack(split.planes)
     spacing = measure_spacing(stack.grid.positions_mm) if len(stack.slices) > 1 else None
-    reasons += (*judge_uids(stack), *_stack_reasons(stack, spacing, contract))
+    reasons += tuple(judge_uids(stack, heights_mm(stack.grid)))
+    reasons += tuple(_stack_reasons(stack, spacing, contract))
     if spacing is not None:
         reasons += tuple(_witness_reasons(stack, spacing, series.instances, study_instances))
     return GeometryResult(reasons, stack, split.split_off, spacing, stack.instances)

@@ -7,6 +7,7 @@ from inference.dicom.headers import decimals
 from inference.dicom.instance import Computed, Frame, Instance
 from inference.gate.reasons import Code, Number, Reason, Status
 from inference.stack import Stack
+from inference.volume import Floats
 from models.package import InputContract
 
 # Keyword -> attribute of Instance, of the UIDs that results must name (PS3.3 C.12.1, C.7.4.1).
@@ -82,14 +83,19 @@ def _uids(instances: Sequence[Instance]) -> Iterator[Reason]:
         yield Reason(Code.UIDS_MISSING, Status.REFUSE, numbers)
 
 
-def judge_uids(stack: Stack) -> Iterator[Reason]:
+def judge_uids(stack: Stack, heights_mm: Floats) -> Iterator[Reason]:
     """Find one SOP Instance UID on several slices: a result would name the wrong one.
 
     Frames of one instance share theirs, and at one position the doubles are judged by their pixels.
+
+    Parameters
+    ----------
+    heights_mm
+        (n,) where each slice of the stack lies, for people.
     """
     heights: dict[Instance, float] = {}
-    for (instance, _), origin in zip(stack.slices, stack.grid.origins_lps_mm, strict=True):
-        heights.setdefault(instance, float(origin[2]))
+    for (instance, _), height_mm in zip(stack.slices, heights_mm, strict=True):
+        heights.setdefault(instance, float(height_mm))
     counts = Counter(instance.sop_instance_uid for instance in heights)
     repeated = [i for i in heights if i.sop_instance_uid and counts[i.sop_instance_uid] > 1]
     if repeated:
