@@ -25,6 +25,7 @@ from inference.dicom.choice import Choice, choose_study, rank_series
 from inference.dicom.instance import Study, Upload, unread_counts
 from inference.findings import measure_findings
 from inference.gate.judge import Judgement, judge
+from inference.gate.reasons import Code, Reason, Status, Verdict
 from inference.results.analysis import (
     Analysis,
     OperatingPointUsed,
@@ -94,7 +95,13 @@ def judge_upload(
         study = choose_study(upload, study_uid)
         choice = rank_series(study, contract)
     judgement = judge(study, choice.series, contract, progress=progress, timings=timings)
-    return Judged(study, choice, judgement, unread_counts(upload))
+    unread = unread_counts(upload)
+    if unread:
+        # Each may be a slice of this series, and nobody can know which.
+        lost = Reason(Code.FILES_UNREAD, Status.LIMITS, {"files": sum(unread.values())})
+        verdict = Verdict.of((*judgement.verdict.reasons, lost))
+        judgement = replace(judgement, verdict=verdict)
+    return Judged(study, choice, judgement, unread)
 
 
 def check_operating_point(package: Package, name: str) -> None:

@@ -61,6 +61,7 @@ class Code(StrEnum):
     PATIENT_TOO_YOUNG = "patient-too-young"
     UIDS_MISSING = "uids-missing"
     UIDS_REPEATED = "uids-repeated"
+    FILES_UNREAD = "files-unread"
     LOCALIZER_ONLY = "localizer-only"
 
 

@@ -250,6 +250,10 @@ def test_a_file_that_was_cut_on_the_way_is_counted_and_never_passed_over(
     words = ("analyse", tmp_path / "s", "--gate-only", "--package", package)
     assert "not read: 1 file(s), truncated" in run(*words)[1]
     assert json.loads(run(*words, "--json")[1])["series_choice"]["unread"] == {"truncated": 1}
+    codes = [
+        reason["code"] for reason in json.loads(run(*words, "--json")[1])["verdict"]["reasons"]
+    ]
+    assert codes == ["files-unread"]
 
 
 def test_gate_only_with_an_output_is_refused(run: Run, series: Path, tmp_path: Path) -> None:
