@@ -12,7 +12,7 @@ from torch import nn
 
 from firstread.errors import ConfigurationError
 from firstread.progress import Progress, silent
-from models.package import Package
+from models.package import OPERATING_POINTS, Package
 from models.runtime import open_runtime
 from training import checkpoint as checkpoints
 from training.backgrounds import Background
@@ -239,7 +239,9 @@ def _flat_package(
 ) -> Package:
     """Write a package to be measured and thrown away: every candidate down to a low floor."""
     nothing = Expected("nothing yet", 0, 1, 0.0, 0.0)
-    everything = Measured(FLAT, FLAT_FLOOR, {"all": (FLAT_FLOOR, [nothing])})
+    everything = Measured(
+        FLAT, FLAT_FLOOR, {name: (FLAT_FLOOR, [nothing]) for name in OPERATING_POINTS}
+    )
     description = describe(configuration, prepared, state.mlflow_run, everything)
     return write_package(root / "flat" / "0.0.0", onnx, "# Not for use\n", description)
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,19 @@ def test_an_interrupted_write_leaves_the_old_checkpoint(
     with pytest.raises(OSError, match="No space"):
         checkpoints.write(whole[0], path)
     assert checkpoints.read(path).step == 6
+
+
+def test_a_checkpoint_takes_the_place_of_the_old_one_in_one_move(
+    whole: tuple[Checkpoint, list[Report]], tmp_path: Path
+) -> None:
+    path = tmp_path / "checkpoint.pt"
+    checkpoints.write(whole[0], path)
+    with path.open("rb") as old:
+        before = old.read()
+        checkpoints.write(replace(whole[0], step=7), path)
+        old.seek(0)
+        assert old.read() == before
+    assert checkpoints.read(path).step == 7
 
 
 def test_the_rate_rises_then_falls_to_a_hundredth() -> None:

@@ -43,7 +43,9 @@ def test_a_lower_threshold_would_have_too_many(false: np.ndarray) -> None:
 
 def test_the_worse_of_two_groups_decides() -> None:
     easy, hard = a_group([], [-5.0] * 30), a_group([], [2.0] * 30)
-    assert lowest_threshold([easy, hard], PLAIN, 1.0) == lowest_threshold([hard], PLAIN, 1.0)
+    alone = lowest_threshold([hard], PLAIN, 1.0)
+    assert lowest_threshold([easy, hard], PLAIN, 1.0) == alone
+    assert lowest_threshold([hard, easy], PLAIN, 1.0) == alone
 
 
 def test_a_nodule_without_a_candidate_is_missed_at_every_threshold() -> None:
