@@ -1,1 +1,1 @@
-"""The few things that every room of the house needs: errors, sentences, YAML, UIDs, progress, version."""
+"""What every room of the house needs: errors, sentences, YAML, UIDs, progress, version."""

@@ -1,4 +1,4 @@
-"""One family of errors; each class has a stable code, and the edges turn it into an exit code or an HTTP status.
+"""One family of errors, each with a stable code that the edges turn into an exit code or status.
 
 ==================== ==== ================= ===========================================
 class                exit code              raised when

@@ -1,8 +1,8 @@
-"""Result UIDs are hashes of what they stand for, so other content can never stand under an old UID."""
+"""Result UIDs are hashes of what they stand for: other content never stands under an old UID."""
 
 import hashlib
 
-# Begins every hash, so that a UID of ours never equals a hash that somebody else makes of the same text.
+# Begins every hash, so that a UID of ours is no hash that somebody else makes of the same text.
 _PREFIX = "firstread/uid/1"
 
 

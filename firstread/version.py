@@ -1,3 +1,3 @@
-"""The version of Firstread. It is part of every result's identity: raise it when written bytes change."""
+"""The version of Firstread, part of every result's identity: raise it when written bytes change."""
 
 __version__ = "0.1.0"

@@ -62,7 +62,7 @@ class Refined:
 
 
 def refine(candidate: Candidate, volume: Volume) -> Refined | None:
-    """Return a candidate's mask on the source grid; None where the network marked none at its place.
+    """Return a candidate's mask on the source grid; None where the network marked none there.
 
     A candidate without a mask of its own at one half is no larger than a voxel of the network's
     grid, or outside of the scan.

@@ -1,4 +1,4 @@
-"""With FIRSTREAD_NO_SKIP=1 a skipped test is a failure, unless its reason is one of the few that stand here."""
+"""With FIRSTREAD_NO_SKIP=1 a skipped test is a failure, unless its reason stands here."""
 
 import os
 from typing import TYPE_CHECKING
@@ -18,7 +18,9 @@ def pytest_terminal_summary(terminalreporter: "TerminalReporter", config: pytest
     reasons = {str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])}
     unexpected = sorted(r for r in reasons if not any(allowed in r for allowed in ALLOWED_SKIPS))
     if unexpected:
-        terminalreporter.write_line(f"FIRSTREAD_NO_SKIP: {len(unexpected)} unexpected skips", red=True)
+        terminalreporter.write_line(
+            f"FIRSTREAD_NO_SKIP: {len(unexpected)} unexpected skips", red=True
+        )
         for reason in unexpected:
             terminalreporter.write_line(f"  {reason}")
 

@@ -1,4 +1,4 @@
-"""The real scans and checks beside the repository; tests that need them skip where they are absent."""
+"""The real scans and checks beside the repository; what needs them skips where they are absent."""
 
 from pathlib import Path
 
