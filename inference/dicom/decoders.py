@@ -31,7 +31,7 @@ from inference.dicom.stored import StoredFormat
 Decoder = Callable[[bytes, str, StoredFormat], NDArray[np.integer]]
 
 
-class DecodeRefused(Exception):  # noqa: N818  (as HeaderRefused)
+class DecodeRefused(Exception):
     """These pixels are not decoded; ``reason`` is a stable word, listed in ``docs/dicom.md``."""
 
     def __init__(self, reason: str) -> None:

@@ -42,7 +42,7 @@ WALL_S, FRAME_SHARE_S, MOST_WALL_S = 60.0, 1.0, 900.0
 Plane = tuple[Instance, Frame]
 
 
-class PixelsUndecodable(Exception):  # noqa: N818  (a value for the gate, not an error of ours)
+class PixelsUndecodable(Exception):
     """A frame's pixels cannot be had: the gate's ``pixels-undecodable``.
 
     Attributes

@@ -26,7 +26,7 @@ class Limits:
 LIMITS = Limits()
 
 
-class HeaderRefused(Exception):  # noqa: N818  (says what happened to the header, as Unread does)
+class HeaderRefused(Exception):
     """The walk stopped; ``reason`` is a stable word, listed in ``docs/dicom.md``."""
 
     def __init__(self, reason: str) -> None:

@@ -50,7 +50,7 @@ class Answer:
     resident_mb: float
 
 
-class Hung(Exception):  # noqa: N818
+class Hung(Exception):
     """The other side did not answer before the deadline."""
 
 
