@@ -30,10 +30,10 @@ MAX_ACROSS_MM = 30.0
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """Two pieces that are the two lungs, by index from 0, and LPS x half way between them."""
+    """The labels of two pieces that are the two lungs, and LPS x half way between them."""
 
-    first: int
-    other: int
+    left: int
+    right: int
     between_mm: float
 
 
@@ -62,9 +62,7 @@ def _named(pieces: Pieces, crop: Coarse, pair: _Pair | None) -> Labels:
     is_right = np.bincount(piece, weights=x_mm < low_mm) >= ONE_SIDE_SHARE * size
     sides = np.select([is_left, is_right], [LEFT, RIGHT], UNSEPARATED)
     if pair is not None:
-        first_mm, other_mm = (x_mm[piece == k + 1].mean() for k in (pair.first, pair.other))
-        left_first = first_mm > other_mm
-        sides[[pair.first + 1, pair.other + 1]] = [LEFT, RIGHT] if left_first else [RIGHT, LEFT]
+        sides[pair.left], sides[pair.right] = LEFT, RIGHT
     side = sides[piece]
     side[(side == RIGHT) & (x_mm > low_mm + MAX_ACROSS_MM)] = UNSEPARATED
     side[(side == LEFT) & (x_mm < high_mm - MAX_ACROSS_MM)] = UNSEPARATED
@@ -100,8 +98,9 @@ def _pair(labels: Pieces, grid: Grid, body_middle_mm: float) -> _Pair | None:
     between_mm = float(centres_mm[first] + centres_mm[other]) / 2
     share_left = np.bincount(label, weights=x_mm > between_mm)[1:] / np.maximum(size, 1)
     left, right = (first, other) if centres_mm[first] > between_mm else (other, first)
-    keep = share_left[left] >= ONE_SIDE_SHARE and share_left[right] <= 1 - ONE_SIDE_SHARE
-    return _Pair(first, other, between_mm) if keep else None
+    if share_left[left] < ONE_SIDE_SHARE or share_left[right] > 1 - ONE_SIDE_SHARE:
+        return None
+    return _Pair(left + 1, right + 1, between_mm)
 
 
 def _split(pieces: Pieces, crop: Coarse) -> Pieces:
@@ -109,7 +108,8 @@ def _split(pieces: Pieces, crop: Coarse) -> Pieces:
 
     Returns
     -------
-    Pieces 1 and 2 are the two lungs, further pieces follow; ``pieces`` where it did not break.
+    Numbers as they were, but for piece 1, which is now the left lung; new ones for the right lung
+    and for what neither may reach. ``pieces`` where it did not break.
     """
     where = ndimage.find_objects((pieces == 1).astype(np.uint8))[0]
     whole = pieces[where] == 1
@@ -122,24 +122,36 @@ def _split(pieces: Pieces, crop: Coarse) -> Pieces:
         pair = _pair(cores, here, crop.body_middle_mm) if count > 1 else None
         if pair is None:
             continue
-        one, two = _grow(cores == pair.first + 1, cores == pair.other + 1, whole)
-        result = np.where(pieces > 1, pieces + 1, 0).astype(np.int32)
-        result[where][one], result[where][two] = 1, 2
+        x_mm = np.zeros(whole.shape)
+        at, _, across_mm = _voxels(whole, here)
+        x_mm[at] = across_mm
+        middles_mm = pair.between_mm, crop.body_middle_mm
+        left, right = _grow(
+            (cores == pair.left, cores == pair.right),
+            # Neither may run far into the other before that one's core has grown back.
+            (
+                whole & (x_mm >= max(middles_mm) - MAX_ACROSS_MM),
+                whole & (x_mm <= min(middles_mm) + MAX_ACROSS_MM),
+            ),
+        )
+        result, fresh = pieces.astype(np.int32), int(pieces.max()) + 1
+        result[where][right] = fresh
+        rest, _ = ndimage.label(whole & ~left & ~right)
+        result[where][rest > 0] = fresh + rest[rest > 0]
         return result
     return pieces
 
 
-def _grow(one: Mask, two: Mask, within: Mask) -> tuple[Mask, Mask]:
-    """Let two seeds grow in turns through ``within`` until neither gets further."""
-    free = within & ~one & ~two
+def _grow(seeds: tuple[Mask, Mask], within: tuple[Mask, Mask]) -> tuple[Mask, Mask]:
+    """Let two seeds grow in turns, each within its own mask, until neither gets further."""
+    one, two = seeds[0] & within[0], seeds[1] & within[1]
     while True:
-        step_one = _neighbours(one) & free
+        step_one = _neighbours(one) & within[0] & ~one & ~two
         # Where both arrive in one turn the first takes the voxel: the same on every machine.
-        step_two = _neighbours(two) & free & ~step_one
+        step_two = _neighbours(two) & within[1] & ~one & ~two & ~step_one
         if not (step_one.any() or step_two.any()):
             return one, two
         one, two = one | step_one, two | step_two
-        free &= ~(step_one | step_two)
 
 
 def _neighbours(mask: Mask) -> Mask:
