@@ -168,7 +168,7 @@ def test_a_missing_library_says_what_to_install(
 def test_without_a_number_all_processors_of_this_process_are_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    threads = []
+    threads: list[int] = []
 
     def opens(onnx: bytes, *, threads_seen: list[int] = threads, **options: int) -> Runtime:
         threads_seen.append(options["threads"])
