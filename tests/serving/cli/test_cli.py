@@ -329,3 +329,15 @@ def test_nothing_that_names_a_patient_is_said_or_stands_in_findings_json(
     for text in (said, written):
         assert "MARKED" not in text
         assert "19010203" not in text
+
+
+def test_the_shipped_package_is_found_by_default_and_by_name(run: Run, series: Path) -> None:
+    listed = json.loads(run("models", "list", "--json")[1])
+    assert "lung_nodule" in [package["name"] for package in listed]
+    assert run("models", "verify")[0] == 0
+    assert run("models", "show", "lung_nodule")[0] == 0
+    # The small chest has pixels of 1.4 mm, the package's own limit is 1.0 mm.
+    for words in ((), ("--package", "lung_nodule@1.0.0")):
+        code, out, _ = run("analyse", series, "--gate-only", "--json", *words)
+        codes = [reason["code"] for reason in json.loads(out)["verdict"]["reasons"]]
+        assert (code, codes) == (5, ["pixels-too-large"])
