@@ -91,9 +91,8 @@ class LungNoduleNet(nn.Module):
         for step in self.down[:-1]:
             features = step(features)
             levels.append(features)
-        # oneDNN 3.12 now and then gives NaN as the bfloat16 weight gradient of a 3x3x3 convolution
-        # on 2x2x2 voxels (1 step in 40, memory that it never wrote); in float32 the level costs 2 %
-        # more.
+        # In bfloat16 oneDNN 3.12 now and then gave NaN as the weight gradient of this level's last
+        # convolution, on 2x2x2 voxels (docs/training.md); float32 here costs nothing measurable.
         with torch.autocast("cpu", enabled=False):
             levels.append(self.down[-1](features.float()))
         features = levels[-1]
