@@ -30,7 +30,6 @@ from inference.results.analysis import (
     Analysis,
     OperatingPointUsed,
     PackageIdentity,
-    RunnerUp,
     RuntimeIdentity,
     SeriesChoice,
     SplitOff,
@@ -193,7 +192,7 @@ def series_choice(judged: Judged) -> SeriesChoice:
             SplitOff(part.why, tuple(instance.sop_instance_uid for instance in part.instances))
             for part in judged.judgement.split_off
         ),
-        tuple(RunnerUp(other.series_uid, other.why_not) for other in judged.choice.runners_up),
+        judged.choice.runners_up,
         judged.unread,
     )
 

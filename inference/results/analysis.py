@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from inference.detection.candidate import Candidate
+from inference.dicom.choice import NotChosen
 from inference.dicom.instance import Frame, Instance, Series, Study
 from inference.findings import Finding
 from inference.gate.reasons import Verdict
@@ -55,14 +56,6 @@ class SplitOff:
 
 
 @dataclass(frozen=True, slots=True)
-class RunnerUp:
-    """A series that was not chosen, and why not."""
-
-    series_uid: str
-    why_not: str
-
-
-@dataclass(frozen=True, slots=True)
 class SeriesChoice:
     """Why the chosen series won, what was split off, the other series, and what could not be read.
 
@@ -75,7 +68,7 @@ class SeriesChoice:
 
     why: str
     split_off: tuple[SplitOff, ...] = ()
-    runners_up: tuple[RunnerUp, ...] = ()
+    runners_up: tuple[NotChosen, ...] = ()
     unread: Mapping[str, int] = field(default_factory=dict)
 
 
