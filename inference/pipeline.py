@@ -12,7 +12,7 @@ measure  merge, mask on the source grid, measure                ``Finding`` ...
 Writing the results is the caller's last step: ``inference.results.writing.write_results``.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from time import perf_counter
@@ -24,8 +24,9 @@ from inference.detection.detect import detect
 from inference.dicom.choice import Choice, choose_study, rank_series
 from inference.dicom.instance import Study, Upload, unread_counts
 from inference.findings import measure_findings
+from inference.gate.arrival import judge_arrival
 from inference.gate.judge import Judgement, judge
-from inference.gate.reasons import Code, Reason, Status, Verdict
+from inference.gate.reasons import Verdict
 from inference.results.analysis import (
     Analysis,
     OperatingPointUsed,
@@ -79,10 +80,16 @@ def judge_upload(
     contract: InputContract,
     *,
     study_uid: str | None = None,
+    manifest: Set[str] | None = None,
     progress: Progress = silent,
     timings: Timings | None = None,
 ) -> Judged:
     """Choose study and series and judge them: all of ``--gate-only``, and where analysis begins.
+
+    Parameters
+    ----------
+    manifest
+        SOP Instance UIDs that the sender says were sent.
 
     Raises
     ------
@@ -94,13 +101,8 @@ def judge_upload(
         study = choose_study(upload, study_uid)
         choice = rank_series(study, contract)
     judgement = judge(study, choice.series, contract, progress=progress, timings=timings)
-    unread = unread_counts(upload)
-    if unread:
-        # Each may be a slice of this series, and nobody can know which.
-        lost = Reason(Code.FILES_UNREAD, Status.LIMITS, {"files": sum(unread.values())})
-        verdict = Verdict.of((*judgement.verdict.reasons, lost))
-        judgement = replace(judgement, verdict=verdict)
-    return Judged(study, choice, judgement, unread)
+    verdict = Verdict.of((*judgement.verdict.reasons, *judge_arrival(upload, manifest)))
+    return Judged(study, choice, replace(judgement, verdict=verdict), unread_counts(upload))
 
 
 def check_operating_point(package: Package, name: str) -> None:
@@ -126,6 +128,7 @@ def analyse(
     *,
     operating_point: str = "balanced",
     study_uid: str | None = None,
+    manifest: Set[str] | None = None,
     progress: Progress = silent,
     timings: Timings | None = None,
 ) -> Analysis:
@@ -151,6 +154,7 @@ def analyse(
         upload,
         package.description.input_contract,
         study_uid=study_uid,
+        manifest=manifest,
         progress=progress,
         timings=timings,
     )

@@ -30,6 +30,9 @@ def analyse(
     study: Annotated[
         str | None, typer.Option(help="Study Instance UID, if there are several.")
     ] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="What was sent: one SOP Instance UID on each line.")
+    ] = None,
     package: Annotated[
         str | None, typer.Option(metavar="NAME[@VERSION]|FOLDER", help="Default: the newest.")
     ] = None,
@@ -55,10 +58,11 @@ def analyse(
     if gate_only:
         if out is not None:
             raise UsageError("--gate-only writes nothing", advice="leave out --out or --gate-only")
-        return _gate_only(inputs, study, package, as_json=as_json)
+        return _gate_only(inputs, study, manifest, package, as_json=as_json)
     if out is None:
         raise UsageError("--out is missing", advice="name a new folder, or judge with --gate-only")
     from inference.dicom.reader import open_upload
+    from inference.gate.arrival import read_manifest
     from inference.pipeline import Timings, check_operating_point
     from inference.pipeline import analyse as analyse_upload
     from inference.results.writing import check_place, write_results
@@ -66,6 +70,7 @@ def analyse(
     from models.runtime import open_runtime
 
     check_place(out, replace=replace)
+    sent = read_manifest(manifest) if manifest else None
     loaded = load_package(locate(package))
     check_operating_point(loaded, operating_point)
     timings = Timings()
@@ -78,6 +83,7 @@ def analyse(
             lambda: open_runtime(loaded, provider, threads=threads),
             operating_point=operating_point,
             study_uid=study,
+            manifest=sent,
             progress=progress,
             timings=timings,
         )
@@ -89,15 +95,24 @@ def analyse(
     return EXIT_OF_STATUS[document["verdict"]["status"]]
 
 
-def _gate_only(inputs: list[Path], study: str | None, package: str | None, *, as_json: bool) -> int:
+def _gate_only(
+    inputs: list[Path],
+    study: str | None,
+    manifest: Path | None,
+    package: str | None,
+    *,
+    as_json: bool,
+) -> int:
     from inference.dicom.reader import open_upload
+    from inference.gate.arrival import read_manifest
     from inference.pipeline import judge_upload, series_choice
     from inference.results.document import choice_document, verdict_document
     from models.package import load_description
 
     contract = load_description(locate(package)).description.input_contract
+    sent = read_manifest(manifest) if manifest else None
     with progress_bar() as progress, open_upload(inputs, progress) as upload:
-        judged = judge_upload(upload, contract, study_uid=study, progress=progress)
+        judged = judge_upload(upload, contract, study_uid=study, manifest=sent, progress=progress)
     verdict = verdict_document(judged.judgement.verdict)
     choice = choice_document(series_choice(judged), len(judged.judgement.instances))
     if as_json:

@@ -256,6 +256,33 @@ def test_a_file_that_was_cut_on_the_way_is_counted_and_never_passed_over(
     assert codes == ["files-unread"]
 
 
+def test_what_the_manifest_names_and_did_not_arrive_is_asked_for(
+    run: Run, package: Path, series: Path, tmp_path: Path
+) -> None:
+    sent = [str(pydicom.dcmread(path).SOPInstanceUID) for path in sorted(series.glob("*.dcm"))]
+    (tmp_path / "sent.txt").write_text("# study of today\n\n" + "\n".join(sent) + "\n")
+    words = ("analyse", series, "--gate-only", "--package", package, "--manifest")
+    assert run(*words, tmp_path / "sent.txt")[0] == 0
+    (tmp_path / "more.txt").write_text("\n".join([*sent, "1.2.3.4", "1.2.3.5"]))
+    code, out, _ = run(*words, tmp_path / "more.txt", "--json")
+    (reason,) = json.loads(out)["verdict"]["reasons"]
+    assert code == 4
+    assert reason["code"] == "instances-missing"
+    assert reason["numbers"] == {
+        "witness": "manifest", "expected": 62, "received": 60, "missing": 2
+    }  # fmt: skip
+    assert "the sender's manifest" in reason["en"]
+
+
+@pytest.mark.parametrize("text", ["", "1.2.3\nnot a uid\n", "# only a comment\n"])
+def test_a_manifest_that_is_none_is_wrong_usage(
+    run: Run, package: Path, series: Path, tmp_path: Path, text: str
+) -> None:
+    (tmp_path / "sent.txt").write_text(text)
+    words = ("analyse", series, "--gate-only", "--package", package, "--manifest")
+    assert run(*words, tmp_path / "sent.txt")[0] == 2
+
+
 def test_gate_only_with_an_output_is_refused(run: Run, series: Path, tmp_path: Path) -> None:
     assert run("analyse", series, "--gate-only", "--out", tmp_path / "o")[0] == 2
 
