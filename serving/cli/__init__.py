@@ -12,7 +12,6 @@ import typer
 
 from firstread.errors import FirstreadError
 from serving.cli import analyse, models, phantom, train, version
-from serving.cli.exits import EXIT_INTERRUPTED
 from serving.cli.output import say_error, speak_any_locale
 
 # Every complaint of the parser; Typer exports its kinds but not their base.
@@ -56,9 +55,6 @@ def run(arguments: list[str]) -> int:
         if complaint := error.format_message():  # empty: no arguments, and the help was printed
             say_error("usage", complaint, "firstread --help lists commands and options")
         return 2
-    except KeyboardInterrupt:
-        say_error("interrupted", "stopped by the keyboard", "nothing half-written was left")
-        return EXIT_INTERRUPTED
     except Exception as error:  # the process's edge: a bug becomes one line
         if debug:
             raise
@@ -72,6 +68,9 @@ def run(arguments: list[str]) -> int:
 
 
 def _leave(number: int, _frame: FrameType | None) -> None:
+    say_error(
+        "interrupted", "stopped by " + signal.Signals(number).name, "nothing was half-written"
+    )
     sys.exit(128 + number)
 
 
@@ -79,5 +78,6 @@ def main() -> None:
     """Run the command line of this process."""
     speak_any_locale()
     # As an exception, so that temporary folders with unpacked studies are removed on the way out.
-    signal.signal(signal.SIGTERM, _leave)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
     sys.exit(run(sys.argv[1:]))

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -368,3 +369,34 @@ def test_the_shipped_package_is_found_by_default_and_by_name(run: Run, series: P
         code, out, _ = run("analyse", series, "--gate-only", "--json", *words)
         codes = [reason["code"] for reason in json.loads(out)["verdict"]["reasons"]]
         assert (code, codes) == (5, ["pixels-too-large"])
+
+
+# Stops its own process in an analysis, while a zip lies unpacked in a temporary folder.
+STOPS_ITSELF = """
+import os, time, inference.pipeline
+def stop(*_, **__):
+    os.kill(os.getpid(), {number})
+    time.sleep(60)
+inference.pipeline.analyse = stop
+from serving.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_stopped_run_says_so_and_leaves_nothing_behind(
+    package: Path, series: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    study = shutil.make_archive(str(tmp_path / "study"), "zip", series)
+    words = [sys.executable, "-c", STOPS_ITSELF.format(number=int(number)), "analyse", study]
+    words += ["--out", str(tmp_path / "o"), "--package", str(package)]
+    environment = os.environ | {"TMPDIR": str(temporary)}
+    ended = subprocess.run(
+        words, capture_output=True, text=True, env=environment, timeout=50, check=False
+    )
+    assert ended.returncode == code
+    assert ended.stderr.startswith("error[interrupted]: stopped by SIG")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["study.zip", "tmp"]
+    assert list(temporary.iterdir()) == []
