@@ -48,7 +48,7 @@ bench: .venv/.complete ## seconds and memory of each stage, beside the limit and
 
 # Serving needs no torch: a network is an ONNX file by then.
 .venv/.serving: .venv/bin/python pyproject.toml constraints.txt
-	@echo "installing what serving needs into .venv (about 60 packages, a minute or two) ..."
+	@echo "installing what serving needs into .venv (a minute or two) ..."
 	@$(PIP) --editable '.[cpu]'
 	@touch $@
 

@@ -14,6 +14,10 @@ from inference.volume import Volume
 NATURAL_FIELD_MM = 358.4
 # Seeds below this are for demonstration and tests, training uses others.
 FIRST_TRAINING_SEED = 1000
+# A chest at the thinnest slices takes 750; memory, not anatomy, is the limit here.
+MOST_SLICES = 2000
+# Study ID and Accession Number hold 16 characters.
+LARGEST_SEED = 999_999_999
 SMALLEST_NODULE_MM, LARGEST_NODULE_MM = 2.0, 60.0
 
 
@@ -83,15 +87,16 @@ class PhantomSpec:
 
     def __post_init__(self) -> None:
         checks = (
+            (0.4 <= self.slice_mm <= 10, "slices of 0.4 to 10 mm"),
+            (self.slices <= MOST_SLICES, f"at most {MOST_SLICES} slices"),
             (
                 self.slices * self.slice_mm >= 80 and self.slices >= 12,
                 "at least 12 slices and 80 mm",
             ),
-            (0.4 <= self.slice_mm <= 10, "slices of 0.4 to 10 mm"),
             (64 <= self.matrix <= 1024, "a matrix of 64 to 1024"),
             (150 <= self.field_mm <= 500, "a field of view (matrix x pixel) of 150 to 500 mm"),
             (0 <= self.noise_hu <= 200, "noise of 0 to 200 HU"),
-            (self.seed >= 0, "a seed of 0 or more"),
+            (0 <= self.seed <= LARGEST_SEED, f"a seed of 0 to {LARGEST_SEED}"),
             (
                 all(SMALLEST_NODULE_MM <= n.diameter_mm <= LARGEST_NODULE_MM for n in self.nodules),
                 f"nodules of {SMALLEST_NODULE_MM:.0f} to {LARGEST_NODULE_MM:.0f} mm",

@@ -84,13 +84,15 @@ def check_place(out: Path, *, replace: bool) -> None:
     """
     if not out.exists() and not out.is_symlink():
         return
-    if not replace:
-        raise OutputExists(f"{out} exists", advice="choose another place, or add --replace")
+    if out.is_dir() and not out.is_symlink() and not any(out.iterdir()):
+        return
     if not is_ours(out):
         raise OutputExists(
             f"{out} holds something else than results of Firstread, so it is not replaced",
             advice="choose another place with --out",
         )
+    if not replace:
+        raise OutputExists(f"{out} exists", advice="choose another place, or add --replace")
 
 
 def is_ours(out: Path) -> bool:

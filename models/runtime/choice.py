@@ -71,7 +71,7 @@ def open_runtime(
             refused.append(
                 RuntimeUnavailable(
                     f"{name} is not installed ({error.name} is missing)",
-                    advice="pip install 'firstread[cpu]', or 'firstread[gpu]' for CUDA",
+                    advice="in the clone: pip install -e '.[cpu]', or '.[gpu]' for CUDA",
                 )
             )
         except RuntimeUnavailable as error:
@@ -93,7 +93,7 @@ def _refuse_two_builds() -> None:
             "onnxruntime and onnxruntime-gpu are both installed: which one loads is chance",
             advice="pip uninstall "
             + " ".join(both)
-            + ", then install firstread[cpu] or firstread[gpu]",
+            + ", then in the clone: pip install -e '.[cpu]' or '.[gpu]'",
         )
 
 

@@ -56,7 +56,7 @@ class OnnxRuntimeCuda:
         if _CUDA not in onnxruntime.get_available_providers():
             raise RuntimeUnavailable(
                 "the installed ONNX Runtime has no CUDA provider",
-                advice="in a new environment: pip install 'firstread[gpu]'",
+                advice="in a new environment, in the clone: pip install -e '.[gpu]'",
             )
         self.version = str(onnxruntime.__version__)
         self.processor = "cuda"

@@ -6,6 +6,7 @@ so that ``firstread version`` answers at once.
 
 import signal
 import sys
+import traceback
 from types import FrameType
 
 import typer
@@ -45,19 +46,22 @@ def run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, prog_name="firstread", standalone_mode=False)
     except FirstreadError as error:
         if debug:
-            raise
+            traceback.print_exc()
         say_error(error.code, error.message, error.advice)
         return error.exit_code
     except WrongUsage as error:
         if complaint := error.format_message():  # empty: no arguments, and the help was printed
-            say_error("usage", complaint, "firstread --help lists commands and options")
+            known = {each.name for each in app.registered_commands}
+            known |= {each.name for each in app.registered_groups}
+            command = [word for word in arguments[:1] if word in known]
+            say_error("usage", complaint, " ".join(["firstread", *command, "--help"]))
         return 2
-    except Exception as error:  # the process's edge: a bug becomes one line
+    except Exception as error:  # noqa: BLE001 - the process's edge: a bug becomes one line
         if debug:
-            raise
+            traceback.print_exc()
         say_error(
             "internal",
             f"a bug: {type(error).__name__}",

@@ -152,8 +152,9 @@ def _tell_result(document: dict[str, Any], out: Path) -> None:
     names = ["findings.json", files["sr"], files["seg"], *files["key_images"]]
     for name in filter(None, names):
         tell(f"wrote {out / name}")
-    if document["scored"]:
-        tell(" ".join(sentence("result.not-a-diagnosis", language) for language in Language))
+    if not document["scored"]:
+        tell(" ".join(sentence("result.not-scored", language) for language in Language))
+    tell(" ".join(sentence("result.not-a-diagnosis", language) for language in Language))
 
 
 def _where(finding: dict[str, Any]) -> str:

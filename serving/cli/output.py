@@ -2,11 +2,14 @@
 
 import io
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from firstread.errors import OutputError
 from firstread.progress import Progress, silent
 
 
@@ -16,16 +19,37 @@ def say(line: str = "") -> None:
 
 
 def tell(line: str = "") -> None:
-    """Write one line of data."""
-    sys.stdout.write(line + "\n")
+    """Write one line of data.
+
+    Raises
+    ------
+    OutputError
+        ``output-unwritable``: standard output takes no more, on a full disk for instance.
+    """
+    try:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever reads has seen enough (`| head`): the work goes on, and its exit code counts.
+        _write_to_nobody()
+    except OSError as error:
+        _write_to_nobody()
+        raise OutputError(
+            f"standard output: {error.strerror}", advice="make room; files in OUT are complete"
+        ) from error
+
+
+def _write_to_nobody() -> None:
+    """Point standard output at nothing, so that what is still buffered fails no more."""
+    with Path(os.devnull).open("wb") as nobody:
+        os.dup2(nobody.fileno(), sys.stdout.fileno())
 
 
 def tell_json(document: Any) -> None:
     """Write one JSON document and nothing else: UTF-8 whatever the locale (RFC 8259)."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")
-    json.dump(document, sys.stdout, ensure_ascii=False, sort_keys=True, indent=2)
-    sys.stdout.write("\n")
+    tell(json.dumps(document, ensure_ascii=False, sort_keys=True, indent=2))
 
 
 def say_error(code: str, message: str, advice: str) -> None:

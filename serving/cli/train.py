@@ -31,7 +31,7 @@ def train(
     except ModuleNotFoundError as error:
         raise UsageError(
             f"training needs {error.name}, which is not installed",
-            advice="pip install 'firstread[training]'",
+            advice="in the clone: make setup",
         ) from error
 
     described = read_configuration(configuration).package

@@ -67,7 +67,7 @@ def test_a_limit_is_scored_and_stands_among_the_comments(tmp_path: Path) -> None
 
 def test_an_existing_place_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("keep")
-    with pytest.raises(OutputExists, match="exists"):
+    with pytest.raises(OutputExists, match="something else"):
         check_place(tmp_path, replace=False)
     with pytest.raises(OutputExists, match="something else"):
         write_results(NO_CT, tmp_path, replace=True)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pydicom
 import pytest
@@ -195,8 +196,10 @@ def test_a_bug_is_one_line_without_a_traceback_unless_asked(
     code, _, err = run("version")
     assert code == 1
     assert err.startswith("error[internal]: a bug: ZeroDivisionError\n  hint: ")
-    with pytest.raises(ZeroDivisionError):
-        serving.cli.run(["version", "--debug"])
+    code, _, err = run("version", "--debug")
+    assert code == 1
+    assert "Traceback" in err
+    assert "error[internal]: a bug: ZeroDivisionError" in err
 
 
 def test_phantom_writes_instances_and_their_truth(run: Run, tmp_path: Path) -> None:
@@ -400,3 +403,80 @@ def test_a_stopped_run_says_so_and_leaves_nothing_behind(
     assert ended.stderr.startswith("error[interrupted]: stopped by SIG")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["study.zip", "tmp"]
     assert list(temporary.iterdir()) == []
+
+
+def test_debug_adds_a_traceback_and_changes_no_exit_code(run: Run, tmp_path: Path) -> None:
+    code, out, err = run("--debug", "analyse", tmp_path, "--gate-only")
+    assert (code, out) == (3, "")
+    assert "Traceback" in err
+    assert "error[nothing-readable]: " in err
+
+
+def _firstread(*words: object, stdout: int | IO[bytes]) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-c", "from serving.cli import main; main()"]
+    return subprocess.run(
+        [*command, *(str(word) for word in words)],
+        stdout=stdout, stderr=subprocess.PIPE, timeout=50, check=False,
+    )  # fmt: skip
+
+
+def test_a_reader_that_has_seen_enough_changes_no_exit_code(package: Path, series: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = ("analyse", series, "--gate-only", "--package", package)
+    ended = _firstread(*words, stdout=writing)
+    os.close(writing)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_an_answer_that_cannot_be_written_is_an_output_error(package: Path, series: Path) -> None:
+    words = ("analyse", series, "--gate-only", "--package", package)
+    with Path("/dev/full").open("wb") as full:
+        ended = _firstread(*words, stdout=full)
+    assert ended.returncode == 7
+    assert ended.stderr.startswith(b"error[output-unwritable]: standard output: ")
+
+
+def test_an_unscored_study_says_that_nothing_was_scored(
+    run: Run, package: Path, series: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(series, tmp_path / "s")
+    for number in range(28, 34):
+        (tmp_path / f"s/{number:04d}.dcm").unlink()
+    out = run("analyse", tmp_path / "s", "--out", tmp_path / "o", "--package", package)[1]
+    assert "Nothing was scored" in out
+    assert "Decision support, not a diagnosis." in out
+
+
+def test_an_empty_folder_is_a_place_for_results(
+    run: Run, package: Path, series: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "o").mkdir()
+    assert run("analyse", series, "--out", tmp_path / "o", "--package", package)[0] == 0
+    assert (tmp_path / "o/findings.json").exists()
+
+
+def test_what_is_not_ours_is_never_said_to_be_replaceable(
+    run: Run, package: Path, series: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "o").mkdir()
+    (tmp_path / "o/thesis.txt").write_text("years of work")
+    err = run("analyse", series, "--out", tmp_path / "o", "--package", package)[2]
+    assert "--replace" not in err
+
+
+def test_a_usage_hint_names_the_command(run: Run) -> None:
+    assert run("analyse", "--out")[2].splitlines()[1] == "  hint: firstread analyse --help"
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--slices", "1000000"), ("--seed", "99999999999"), ("--spacing", "0"), ("--spacing", "nan")],
+)
+def test_an_absurd_phantom_is_wrong_usage_that_names_the_limit(
+    run: Run, tmp_path: Path, option: str, value: str
+) -> None:
+    code, _, err = run("phantom", tmp_path / "p", option, value)
+    assert code == 2
+    assert option.removeprefix("--").replace("spacing", "slices of") in err
