@@ -22,7 +22,7 @@ from firstread.progress import Progress, silent
 from firstread.version import __version__
 from inference.detection.detect import detect
 from inference.dicom.choice import Choice, choose_study, rank_series
-from inference.dicom.instance import Study, Upload, unread_counts
+from inference.dicom.instance import Series, Study, Upload, unread_counts
 from inference.findings import measure_findings
 from inference.gate.arrival import judge_arrival
 from inference.gate.judge import Judgement, judge
@@ -30,7 +30,7 @@ from inference.gate.reasons import Verdict
 from inference.results.analysis import (
     Analysis,
     OperatingPointUsed,
-    PackageIdentity,
+    PackageUsed,
     RuntimeIdentity,
     SeriesChoice,
     SplitOff,
@@ -207,12 +207,21 @@ def _not_scored(judged: Judged, package: Package) -> Analysis:
     instances = tuple(instance for instance in judgement.instances if instance.has_uids)
     return Analysis(
         software_version=__version__,
-        package=PackageIdentity(
-            package.description.name, package.description.version, package.sha256
-        ),
+        package=_used(package, judgement.series),
         verdict=judgement.verdict,
         choice=series_choice(judged),
         study=judged.study,
         series=judgement.series if instances else None,
         instances=instances,
+    )
+
+
+def _used(package: Package, series: Series | None) -> PackageUsed:
+    described = package.description
+    return PackageUsed(
+        described.name,
+        described.version,
+        package.sha256,
+        described.intended_size,
+        has_seen_series=series is not None and series.uid in described.trained_on_series,
     )

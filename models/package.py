@@ -134,6 +134,25 @@ class Bilingual(_Part):
     en: str
 
 
+class SizeRange(_Part):
+    """Mean diameters that a model was made for; findings of others are marked as such."""
+
+    least_mm: Positive
+    most_mm: Positive
+
+    @model_validator(mode="after")
+    def _ascends(self) -> "SizeRange":
+        if self.least_mm > self.most_mm:
+            raise ValueError("least_mm must not be more than most_mm")
+        return self
+
+    def place(self, diameter_mm: float) -> Literal["below", "within", "above"]:
+        """Return where a diameter lies; both ends are within."""
+        if diameter_mm < self.least_mm:
+            return "below"
+        return "above" if diameter_mm > self.most_mm else "within"
+
+
 class Calibration(_Part):
     """How a raw network output becomes a score: ``sigmoid(scale * logit + shift)``."""
 
@@ -156,6 +175,9 @@ class ModelDescription(_Part):
     operating_points: dict[str, OperatingPoint]
     floor: Share
     intended_use: Bilingual
+    intended_size: SizeRange
+    # Series Instance UIDs: a result of one of these says nothing about how well the model works.
+    trained_on_series: tuple[str, ...]
     training_data: tuple[str, ...]
     licence: str
     mlflow_run: str

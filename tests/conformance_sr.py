@@ -176,10 +176,10 @@ def _check_exam(groups: dict[str, Dataset], document: Json, fail: Fail) -> None:
     comments = [str(item.TextValue) for item in children(group, "121106")]
     if not comments:
         fail("sr-exam", "no comment")
-    for reason in document["verdict"]["reasons"]:
-        parts = (reason["code"], reason["en"], reason["zh"])
+    for remark in (*document["verdict"]["reasons"], *document["notes"]):
+        parts = (remark["code"], remark["en"], remark["zh"])
         if not any(all(part in comment for part in parts) for comment in comments):
-            fail("sr-exam", f"{reason['code']} is not among the comments, in both languages")
+            fail("sr-exam", f"{remark['code']} is not among the comments, in both languages")
     if children(group, "111012") or any(i.ValueType == "NUM" for i in group.ContentSequence):
         fail("sr-numbers", "a number in the exam-level group")
 

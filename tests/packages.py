@@ -111,6 +111,8 @@ def describe(name: str, version: str, files: dict[str, str]) -> dict[str, Any]:
         },
         "floor": 0.05,
         "intended_use": {"zh": "测试用", "en": "For tests"},
+        "intended_size": {"least_mm": 4.0, "most_mm": 40.0},
+        "trained_on_series": [],
         "training_data": [],
         "licence": "Apache-2.0",
         "mlflow_run": "none",

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from firstread.errors import ConfigurationError
 from firstread.yaml import load_file
 from inference.phantom.spec import FIRST_TRAINING_SEED
-from models.package import Bilingual, InputContract, Label, Preprocessing, Share
+from models.package import Bilingual, InputContract, Label, Preprocessing, Share, SizeRange
 
 # Kept for acceptance: whoever trains on one of these has nothing left to measure on.
 RESERVED_PATIENTS = frozenset({"LIDC-IDRI-0003", "QIN-LSC-0049", "QIN-LSC-0064", "Lung_Dx-A0001"})
@@ -147,6 +147,7 @@ class PackageSettings(_Part):
     labels: tuple[Label, ...]
     input_contract: InputContract
     intended_use: Bilingual
+    intended_size: SizeRange
     not_trained_for: tuple[str, ...]
     licence: str
     attribution: tuple[str, ...]

@@ -4,7 +4,7 @@ Pure: everything comes in as values, so a threshold can be set again without run
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,34 @@ class Expected:
     volumes: int
     sensitivity: float
     false_positives: float
+
+
+def published(groups: Sequence[Group], false_positives: float) -> tuple[Group, ...]:
+    """Return the groups with only those candidates that a package would keep.
+
+    A network gives thousands of candidates that nobody ever sees. A curve fitted with them must
+    tell noise from everything else, and has no room left to tell the candidates above the floor
+    apart.
+
+    Parameters
+    ----------
+    false_positives
+        The most that may be kept for each volume; the floor of all groups is the highest of theirs.
+    """
+    floor = -np.inf
+    for group in groups:
+        strongest = np.sort(group.false_alarms)[::-1]
+        allowed = int(np.floor(false_positives * group.volumes))
+        if allowed < len(strongest):
+            floor = max(floor, float(strongest[allowed]))
+    return tuple(
+        replace(
+            group,
+            hits=group.hits[group.hits > floor],
+            false_alarms=group.false_alarms[group.false_alarms > floor],
+        )
+        for group in groups
+    )
 
 
 def calibrate(groups: Sequence[Group]) -> Platt:

@@ -33,6 +33,7 @@ from training.operating_points import (
     calibrate,
     expect,
     lowest_threshold,
+    published,
     sentence,
 )
 from training.preparation import Prepared, prepare
@@ -152,13 +153,14 @@ def service_backgrounds(prepared: Prepared) -> tuple[Background, ...]:
 
 def set_points(configuration: TrainingConfiguration, groups: Sequence[Group]) -> Measured:
     """Calibrate, and set every threshold by the false positives that it may have."""
-    platt = calibrate(groups)
+    floor_false_positives = configuration.validation.floor_false_positives
+    platt = calibrate(published(groups, floor_false_positives))
     points = {}
     for name, false_positives in configuration.validation.false_positives.items():
         threshold = lowest_threshold(groups, platt, false_positives)
         points[name] = (threshold, [expect(group, platt, threshold) for group in groups])
     lowest = min(threshold for threshold, _ in points.values())
-    floor = lowest_threshold(groups, platt, configuration.validation.floor_false_positives)
+    floor = lowest_threshold(groups, platt, floor_false_positives)
     return Measured(platt, min(floor, lowest), points)
 
 
@@ -191,6 +193,8 @@ def describe(
         },
         "floor": measured.floor,
         "intended_use": package["intended_use"],
+        "intended_size": package["intended_size"],
+        "trained_on_series": [i.what for i in prepared.data if i.is_scan],
         "training_data": [f"{i.name}: {i.what}, SHA-256 {i.sha256}" for i in prepared.data],
         "licence": package["licence"],
         "mlflow_run": mlflow_run,

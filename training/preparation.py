@@ -35,6 +35,8 @@ FORMAT = 1
 INSIDE = 1000
 # Single readers' marks of nodules below 3 mm have a place but no size.
 SMALL_MARK_MM = 5.0
+# The name of the synthetic chests in the data list.
+PHANTOMS = "phantoms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class DataItem:
     Attributes
     ----------
     name
-        Of the case, or ``phantoms``.
+        Of the case, or :data:`PHANTOMS`.
     what
         Series Instance UID, or the seeds.
     sha256
@@ -55,6 +57,11 @@ class DataItem:
     name: str
     what: str
     sha256: str
+
+    @property
+    def is_scan(self) -> bool:
+        """Whether it is a real series, which somebody may send for analysis."""
+        return self.name != PHANTOMS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -278,7 +285,7 @@ def _phantom_item(backgrounds: Sequence[Background], seeds: range) -> DataItem:
     digest = hashlib.sha256()
     for background in backgrounds:
         digest.update(background.hu.tobytes())
-    return DataItem("phantoms", f"seeds {seeds[0]} to {seeds[-1]}", digest.hexdigest())
+    return DataItem(PHANTOMS, f"seeds {seeds[0]} to {seeds[-1]}", digest.hexdigest())
 
 
 def _key(configuration: TrainingConfiguration) -> str:

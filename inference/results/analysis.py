@@ -13,15 +13,28 @@ from inference.dicom.instance import Frame, Instance, Series, Study
 from inference.findings import Finding
 from inference.gate.reasons import Verdict
 from inference.volume import Volume
+from models.package import SizeRange
 
 
 @dataclass(frozen=True, slots=True)
-class PackageIdentity:
-    """Which model package; ``sha256`` is that of its ``model.yaml``, 64 hex digits."""
+class PackageUsed:
+    """Which model package, and what it says of itself that a reader of its results must know.
+
+    Attributes
+    ----------
+    sha256
+        Of its ``model.yaml``, 64 hex digits.
+    intended_size
+        What it was made for.
+    has_seen_series
+        Whether the analysed series is among those that it was trained on.
+    """
 
     name: str
     version: str
     sha256: str
+    intended_size: SizeRange
+    has_seen_series: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +120,7 @@ class Analysis:
     """
 
     software_version: str
-    package: PackageIdentity
+    package: PackageUsed
     verdict: Verdict
     choice: SeriesChoice
     study: Study | None

@@ -16,6 +16,7 @@ from inference.detection.candidate import Candidate
 from inference.findings import Finding
 from inference.gate.reasons import Reason, Verdict
 from inference.results.analysis import Analysis, SeriesChoice
+from inference.results.notes import Note, notes
 from inference.volume import Floats, Grid
 
 SCHEMA = "firstread/findings/1"
@@ -40,6 +41,7 @@ def describe(analysis: Analysis) -> Json:
     """
     first = analysis.instances[0] if analysis.instances else None
     scored = analysis.verdict.status.is_scored
+    size = analysis.package.intended_size
     point, runtime = analysis.operating_point, analysis.runtime
     return {
         "schema": SCHEMA,
@@ -48,6 +50,8 @@ def describe(analysis: Analysis) -> Json:
             "name": analysis.package.name,
             "version": analysis.package.version,
             "sha256": analysis.package.sha256,
+            "intended_size": {"least_mm": size.least_mm, "most_mm": size.most_mm},
+            "has_seen_series": analysis.package.has_seen_series,
         },
         "runtime": runtime
         and {
@@ -64,6 +68,7 @@ def describe(analysis: Analysis) -> Json:
         "scored": scored,
         "verdict": verdict_document(analysis.verdict),
         "series_choice": choice_document(analysis.choice, len(analysis.instances)),
+        "notes": [_note(note) for note in notes(analysis)],
         "findings": [_finding(finding, analysis) for finding in analysis.findings],
         "candidates": _candidates(analysis.candidates, analysis.volume.grid)
         if analysis.volume and scored
@@ -142,6 +147,14 @@ def _reason(reason: Reason) -> Json:
     }
 
 
+def _note(note: Note) -> Json:
+    return {
+        "code": note.code.value,
+        "zh": note.sentence(Language.ZH_CN),
+        "en": note.sentence(Language.EN),
+    }
+
+
 def _finding(finding: Finding, analysis: Analysis) -> Json:
     first, last = finding.slices
     uids = [analysis.slices[z][0].sop_instance_uid for z in range(first, last + 1)]
@@ -154,6 +167,7 @@ def _finding(finding: Finding, analysis: Analysis) -> Json:
         "long_axis_mm": finding.long_axis_mm,
         "short_axis_mm": finding.short_axis_mm,
         "mean_diameter_mm": finding.mean_diameter_mm,
+        "intended_size": analysis.package.intended_size.place(finding.mean_diameter_mm),
         "volume_mm3": finding.volume_mm3,
         "mean_hu": finding.mean_hu,
         "laterality": finding.laterality.value,

@@ -16,7 +16,7 @@ from pydicom import Dataset
 from firstread.uids import uid_from
 from inference.mask import SourceMask
 from inference.results import document, headers
-from inference.results.analysis import PackageIdentity
+from inference.results.analysis import PackageUsed
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def content_digest(
 
 
 def result_uids(
-    package: PackageIdentity, software_version: str, digest: str, findings: int
+    package: PackageUsed, software_version: str, digest: str, findings: int
 ) -> ResultUids:
     """Return the UIDs of the results with this content."""
 

@@ -209,10 +209,12 @@ def _text(draw: ImageDraw.ImageDraw, analysis: Analysis, finding: Finding) -> No
     third = f", {finding.zone} third" if finding.zone else ""
     instance, _ = analysis.slices[finding.key_slice]
     image = f", image {instance.instance_number}" if instance.instance_number is not None else ""
+    place = analysis.package.intended_size.place(finding.mean_diameter_mm)
+    off_size = "" if place == "within" else f" ({place} intended size)"
     lines = (
         f"Nodule {finding.id}   {finding.long_axis_mm:.1f} x {finding.short_axis_mm:.1f} mm, "
-        f"mean diameter {finding.mean_diameter_mm:.1f} mm   {finding.volume_mm3:.0f} mm3   "
-        f"mean {finding.mean_hu:.0f} HU   score {finding.score:.2f}",
+        f"mean diameter {finding.mean_diameter_mm:.1f} mm{off_size}   "
+        f"{finding.volume_mm3:.0f} mm3   mean {finding.mean_hu:.0f} HU   score {finding.score:.2f}",
         f"{side}{third}   slice {finding.key_slice + 1} of {len(analysis.slices)} "
         f"from the {'feet' if grid.normal[2] > 0 else 'head'}{image}   "
         f"centre {_place(finding.centre_lps_mm)} mm   lung window",

@@ -16,7 +16,7 @@ from firstread.uids import uid_from
 from inference.dicom.instance import Frame, Instance
 from inference.findings import Finding
 from inference.results import codes, headers
-from inference.results.analysis import Analysis, PackageIdentity
+from inference.results.analysis import Analysis, PackageUsed
 from inference.results.document import tracking_id
 from inference.results.equipment import MANUFACTURER, common_arguments, finish
 from inference.results.identity import ResultUids
@@ -103,9 +103,7 @@ def label_map(
     return slices, labels
 
 
-def _describe(
-    finding: Finding, tracking_uid: str, package: PackageIdentity
-) -> "SegmentDescription":
+def _describe(finding: Finding, tracking_uid: str, package: PackageUsed) -> "SegmentDescription":
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.color import CIELabColor
     from highdicom.seg import SegmentAlgorithmTypeValues, SegmentDescription

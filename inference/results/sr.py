@@ -34,6 +34,7 @@ from inference.results.equipment import (
     serial_number,
 )
 from inference.results.identity import ResultUids
+from inference.results.notes import Note, notes
 
 if TYPE_CHECKING:
     from highdicom.sr import (
@@ -169,7 +170,7 @@ def _exam_group(analysis: Analysis, uids: ResultUids) -> "MeasurementsAndQualita
             QualitativeEvaluation(name=_concept(codes.SUMMARY), value=_concept(summary))
         ],
     )
-    for text in exam_comments(analysis.verdict.reasons):
+    for text in exam_comments((*analysis.verdict.reasons, *notes(analysis))):
         # highdicom's QualitativeEvaluation takes codes only.
         group[0].ContentSequence.append(
             TextContentItem(
@@ -181,13 +182,13 @@ def _exam_group(analysis: Analysis, uids: ResultUids) -> "MeasurementsAndQualita
     return group
 
 
-def exam_comments(reasons: Sequence[Reason]) -> list[str]:
-    """Return the comments on the exam: each reason of the verdict, and what the result is not."""
+def exam_comments(remarks: Sequence[Reason | Note]) -> list[str]:
+    """Return the comments on the exam: each of these in two languages, and what it all is not."""
     key = "result.not-a-diagnosis"
     return [
         *(
-            f"{reason.code}: {reason.sentence(Language.EN)} {reason.sentence(Language.ZH_CN)}"
-            for reason in reasons
+            f"{remark.code}: {remark.sentence(Language.EN)} {remark.sentence(Language.ZH_CN)}"
+            for remark in remarks
         ),
         f"{sentence(key, Language.EN)} {sentence(key, Language.ZH_CN)}",
     ]

@@ -145,9 +145,12 @@ def _tell_result(document: dict[str, Any], out: Path) -> None:
         tell(
             f"  {finding['id']}: score {finding['score']:.3f}, {_where(finding)}, "
             f"at ({x:.1f}, {y:.1f}, {z:.1f}) mm, "
-            f"mean diameter {finding['mean_diameter_mm']} mm, "
+            f"mean diameter {finding['mean_diameter_mm']} mm{_off_size(finding)}, "
             f"{finding['volume_mm3']} mm3, {finding['mean_hu']} HU"
         )
+    for note in document["notes"]:
+        tell(f"note: {note['en']}")
+        tell(f"      {note['zh']}")
     files = document["files"]
     names = ["findings.json", files["sr"], files["seg"], *files["key_images"]]
     for name in filter(None, names):
@@ -155,6 +158,11 @@ def _tell_result(document: dict[str, Any], out: Path) -> None:
     if not document["scored"]:
         tell(" ".join(sentence("result.not-scored", language) for language in Language))
     tell(" ".join(sentence("result.not-a-diagnosis", language) for language in Language))
+
+
+def _off_size(finding: dict[str, Any]) -> str:
+    place: str = finding["intended_size"]
+    return "" if place == "within" else f" ({place} the intended size)"
 
 
 def _where(finding: dict[str, Any]) -> str:

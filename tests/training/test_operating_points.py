@@ -12,6 +12,7 @@ from training.operating_points import (
     calibrate,
     expect,
     lowest_threshold,
+    published,
     sentence,
 )
 
@@ -66,6 +67,22 @@ def test_hits_that_are_never_confused_with_false_alarms_still_give_a_finite_curv
     assert 0 < platt.scale <= 3
     scores = platt.scores(np.array([-6.0, 6.0]))
     assert scores[0] < 0.1 < 0.9 < scores[1]
+
+
+def test_only_candidates_that_a_package_keeps_are_calibrated_with() -> None:
+    noise = np.full(5000, -5.0)
+    group = Group("made", 10, np.array([2.0, 1.0, -6.0]), np.concatenate([noise, np.zeros(40)]))
+    (kept,) = published([group], 4.0)
+    assert kept.hits.tolist() == [2.0, 1.0]
+    assert kept.false_alarms.tolist() == [0.0] * 40
+
+
+def test_noise_below_the_floor_moves_no_score() -> None:
+    rng = np.random.default_rng(2)
+    hits, false = rng.normal(2, 1, 80), rng.normal(0, 1, 100)
+    few = Group("made", 10, hits, false)
+    many = Group("made", 10, hits, np.concatenate([false, np.full(20_000, -8.0)]))
+    assert calibrate(published([few], 5.0)) == calibrate(published([many], 5.0))
 
 
 def test_the_sentence_says_how_much_was_found_on_what() -> None:

@@ -34,7 +34,7 @@ from inference.lungs import Laterality, Zone
 from inference.results.analysis import (
     Analysis,
     OperatingPointUsed,
-    PackageIdentity,
+    PackageUsed,
     RuntimeIdentity,
     SeriesChoice,
     SplitOff,
@@ -42,6 +42,7 @@ from inference.results.analysis import (
 from inference.results.writing import write_results
 from inference.stack import build_stack
 from inference.volume import Grid, Volume
+from models.package import SizeRange
 
 SLICES, ROWS, COLUMNS = 24, 64, 60
 STEP_MM, ROW_MM, COLUMN_MM = 2.5, 0.9, 0.8
@@ -261,7 +262,7 @@ def an_analysis(spec: Spec = Spec()) -> Analysis:
     uids = tuple(one.sop_instance_uid for one in off)
     return Analysis(
         software_version="0.1.0",
-        package=PackageIdentity("lung_nodule", "1.0.0", "ab" * 32),
+        package=PackageUsed("lung_nodule", "1.0.0", "ab" * 32, SizeRange(least_mm=4, most_mm=40)),
         verdict=Verdict(),
         choice=SeriesChoice("thinnest of 1", (SplitOff("localizer", uids),) if off else ()),
         study=study,
