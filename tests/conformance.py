@@ -170,7 +170,7 @@ def _check_document(document: Json, fail: Fail) -> None:
             return
         _check_scores(point, findings, candidates, fail)
     for number, finding in enumerate(findings, start=1):
-        _check_finding(number, finding, fail)
+        _check_finding(number, finding, document["package"]["intended_size"], fail)
     if len({finding["tracking_uid"] for finding in findings}) < len(findings):
         fail("json-tracking", "two findings share a tracking UID")
 
@@ -191,7 +191,7 @@ def _check_scores(point: Json, findings: list[Json], candidates: list[Json], fai
             fail("json-order", "not by falling score")
 
 
-def _check_finding(number: int, finding: Json, fail: Fail) -> None:
+def _check_finding(number: int, finding: Json, size: Json, fail: Fail) -> None:
     at = f"finding {finding['id']}"
     if (finding["id"], finding["segment_number"]) != (number, number):
         fail("json-ids", f"{at}: expected {number}")
@@ -203,6 +203,11 @@ def _check_finding(number: int, finding: Json, fail: Fail) -> None:
     mean = (Decimal(str(long_mm)) + Decimal(str(short_mm))) / 2
     if Decimal(str(finding["mean_diameter_mm"])) != mean.quantize(Decimal("0.1"), ROUND_HALF_UP):
         fail("json-mean", f"{at}: {finding['mean_diameter_mm']} is not half up of {mean}")
+    mean_mm = finding["mean_diameter_mm"]
+    place = "above" if mean_mm > size["most_mm"] else "within"
+    place = "below" if mean_mm < size["least_mm"] else place
+    if finding["intended_size"] != place:
+        fail("json-size", f"{at}: {finding['intended_size']}, but {mean_mm} mm is {place}")
     first, last = finding["slices"]
     if not first <= finding["key_slice"] <= last:
         fail("json-slices", f"{at}: the key slice is outside")

@@ -14,6 +14,7 @@ import pydicom
 import pytest
 
 import serving.cli
+from models.package import available_packages
 from tests.builders import a_phantom, phantom_folder
 from tests.packages import blob_network, make_package
 from tests.shared import SHARED, needs_shared
@@ -368,7 +369,7 @@ def test_the_shipped_package_is_found_by_default_and_by_name(run: Run, series: P
     assert run("models", "verify")[0] == 0
     assert run("models", "show", "lung_nodule")[0] == 0
     # The small chest has pixels of 1.4 mm, the package's own limit is 1.0 mm.
-    for words in ((), ("--package", "lung_nodule@1.0.0")):
+    for words in ((), ("--package", available_packages()[0])):
         code, out, _ = run("analyse", series, "--gate-only", "--json", *words)
         codes = [reason["code"] for reason in json.loads(out)["verdict"]["reasons"]]
         assert (code, codes) == (5, ["pixels-too-large"])
