@@ -1,0 +1,303 @@
+"""Every table of the service, on one page.
+
+Times are seconds since 1970 in UTC, UIDs are text, hashes are hexadecimal SHA-256 and at the same
+time the key of an object in the store. Rows of ``events`` and ``views`` are only ever added.
+Alembic's migrations make these tables; a test holds the two against each other.
+"""
+
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# --- accounts -------------------------------------------------------------------------------------
+
+sites = Table(
+    "sites",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("code", String(32), nullable=False, unique=True),
+    Column("name", String(200), nullable=False),
+    # The class of a study for which the sender orders none.
+    Column("ordered_class", String(16), nullable=False, server_default="routine"),
+    # "on_arrival": every study is applied for at once; "by_hand": somebody applies.
+    Column("application", String(16), nullable=False, server_default="on_arrival"),
+    Column("created_at", Double, nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("password_hash", String(200), nullable=False),
+    # sender, reader, researcher, mlops, admin
+    Column("role", String(16), nullable=False),
+    # None: all sites.
+    Column("site_id", ForeignKey("sites.id")),
+    # zh-CN or en; None: as the browser asks.
+    Column("language", String(8)),
+    Column("is_active", Boolean, nullable=False, server_default=text("1")),
+    Column("created_at", Double, nullable=False),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False, index=True),
+    Column("csrf_token", String(64), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("seen_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+
+log_in_failures = Table(
+    "log_in_failures",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    # "name:<user>" or "address:<ip>": both are throttled.
+    Column("subject", String(100), nullable=False),
+    Column("at", Double, nullable=False),
+    Index(None, "subject", "at"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("site_id", ForeignKey("sites.id"), nullable=False),
+    Column("label", String(100), nullable=False),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("created_at", Double, nullable=False),
+    Column("used_at", Double),
+    Column("revoked_at", Double),
+)
+
+views = Table(
+    "views",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    Column("case_id", ForeignKey("cases.id"), nullable=False),
+    # What was looked at: "case", "seg.dcm", "key_images/1.png", "dicom", ...
+    Column("what", String(64), nullable=False),
+    Column("at", Double, nullable=False),
+    Index(None, "case_id", "at"),
+)
+
+# --- archive --------------------------------------------------------------------------------------
+
+studies = Table(
+    "studies",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_uid", String(64), nullable=False, unique=True),
+    # Who sent it first; nobody else may add to it or see it.
+    Column("site_id", ForeignKey("sites.id"), nullable=False, index=True),
+    # Raised by every request that adds an image; an analysis of an older one does not count.
+    Column("generation", Integer, nullable=False, server_default=text("0")),
+    Column("received_at", Double, nullable=False),
+    # Of the last image; what settles is a study with images.
+    Column("image_received_at", Double),
+    Column("patient_name", String(400), nullable=False),
+    Column("patient_id", String(200), nullable=False),
+    Column("birth_date", String(8), nullable=False),
+    Column("sex", String(16), nullable=False),
+    Column("study_date", String(8), nullable=False),
+    Column("study_time", String(16), nullable=False),
+    Column("accession_number", String(200), nullable=False),
+    Column("description", String(400), nullable=False),
+    # Declared character sets -> Python codec, decided over all names of the study.
+    Column("codecs", JSON, nullable=False),
+    # Name, patient ID and accession number, normalised for search.
+    Column("search", String(1000), nullable=False),
+    Index(None, "study_date"),
+)
+
+series = Table(
+    "series",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", ForeignKey("studies.id"), nullable=False, index=True),
+    Column("series_uid", String(64), nullable=False),
+    Column("modality", String(16), nullable=False),
+    Column("number", Integer),
+    Column("description", String(400), nullable=False),
+    Column("body_part", String(64), nullable=False),
+    UniqueConstraint("study_id", "series_uid"),
+)
+
+instances = Table(
+    "instances",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", ForeignKey("studies.id"), nullable=False),
+    Column("series_id", ForeignKey("series.id"), nullable=False, index=True),
+    Column("sop_instance_uid", String(64), nullable=False, unique=True),
+    Column("sop_class_uid", String(64), nullable=False),
+    Column("transfer_syntax_uid", String(64), nullable=False),
+    Column("number", Integer),
+    Column("rows", Integer),
+    Column("columns", Integer),
+    Column("frames", Integer, nullable=False, server_default=text("1")),
+    # An object of the store: the bytes exactly as received.
+    Column("sha256", String(64), nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    # False for SEG, SR and everything else that is made from images: never starts an analysis.
+    Column("is_source", Boolean, nullable=False),
+    # Our own results: shown only while their result is.
+    Column("result_id", ForeignKey("results.id", use_alter=True)),
+    Column("received_at", Double, nullable=False),
+    Index(None, "study_id", "sop_instance_uid"),
+    Index(None, "sha256"),
+)
+
+# The same SOP Instance UID with other bytes: kept, never indexed, never served, flagged.
+conflicts = Table(
+    "conflicts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", ForeignKey("studies.id"), nullable=False, index=True),
+    Column("site_id", ForeignKey("sites.id"), nullable=False),
+    Column("sop_instance_uid", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("received_at", Double, nullable=False),
+    UniqueConstraint("sop_instance_uid", "sha256"),
+)
+
+# --- cases, results, jobs -------------------------------------------------------------------------
+
+cases = Table(
+    "cases",
+    metadata,
+    # Random, so that an address tells nothing.
+    Column("id", String(32), primary_key=True),
+    Column("study_id", ForeignKey("studies.id"), nullable=False, unique=True),
+    Column("site_id", ForeignKey("sites.id"), nullable=False),
+    # receiving, waiting, analysing, scored, not-analysed
+    Column("ai_state", String(16), nullable=False),
+    Column("reading_state", String(16), nullable=False),
+    # stat, urgent, routine, backlog
+    Column("ordered_class", String(16), nullable=False),
+    # ai-critical besides these; never below the ordered one.
+    Column("urgency_class", String(16), nullable=False),
+    # Position of the class on the list, 0 first; stored so that the list is one index scan.
+    Column("class_rank", Integer, nullable=False),
+    # Acknowledgement of the first image.
+    Column("arrived_at", Double, nullable=False),
+    Column("due_at", Double, nullable=False),
+    # Why it stands where it stands: [{"code", "values"}], sentences are made when shown.
+    Column("reasons", JSON, nullable=False),
+    # Of the visible result, or why there is none: what a row shows (serving.worklist.summary).
+    Column("summary", JSON, nullable=False),
+    # Raised by every change; a page that holds an older one is stale.
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    # Of the study, here so that a filtered list needs no join.
+    Column("search", String(1000), nullable=False),
+    Index("ix_cases_order", "class_rank", "due_at", "arrived_at", "id"),
+    Index("ix_cases_site_order", "site_id", "class_rank", "due_at", "arrived_at", "id"),
+    Index("ix_cases_ai_state_order", "ai_state", "class_rank", "due_at", "arrived_at", "id"),
+)
+
+results = Table(
+    "results",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("case_id", ForeignKey("cases.id"), nullable=False),
+    Column("package_name", String(64), nullable=False),
+    Column("package_version", String(32), nullable=False),
+    Column("package_sha256", String(64), nullable=False),
+    Column("software_version", String(32), nullable=False),
+    # Over the SHA-256 of the analysed instances: what it is a result of.
+    Column("input_sha256", String(64), nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("timings_s", JSON, nullable=False),
+    Column("is_visible", Boolean, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("superseded_at", Double),
+    Index(None, "case_id", "created_at"),
+    Index(
+        "uq_results_visible",
+        "case_id",
+        unique=True,
+        sqlite_where=text("is_visible"),
+        postgresql_where=text("is_visible"),
+    ),
+)
+
+result_files = Table(
+    "result_files",
+    metadata,
+    Column("result_id", ForeignKey("results.id"), primary_key=True),
+    # findings.json, sr.dcm, seg.dcm, key_images/1.png
+    Column("name", String(64), primary_key=True),
+    Column("sha256", String(64), nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("study_id", ForeignKey("studies.id"), nullable=False, index=True),
+    Column("generation", Integer, nullable=False),
+    # queued, leased, done, overtaken, quarantined
+    Column("state", String(16), nullable=False),
+    # Taken first where smaller: rank of the ordered class, then arrival.
+    Column("rank", Integer, nullable=False),
+    Column("queued_at", Double, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    # Fencing: raised by every claim; a write with an older one changes nothing.
+    Column("token", Integer, nullable=False, server_default=text("0")),
+    Column("owner", String(64)),
+    Column("lease_until", Double),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    Column("error", String(200)),
+    Index(None, "state", "rank", "queued_at"),
+    UniqueConstraint("study_id", "generation"),
+)
+
+# --- events ---------------------------------------------------------------------------------------
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("case_id", ForeignKey("cases.id"), nullable=False),
+    Column("site_id", ForeignKey("sites.id"), nullable=False),
+    # Of the case after the change.
+    Column("version", Integer, nullable=False),
+    # received, settled, analysing, scored, not-analysed, superseded, conflict, ...
+    Column("kind", String(32), nullable=False),
+    Column("details", JSON, nullable=False),
+    Column("at", Double, nullable=False),
+    Index(None, "case_id", "id"),
+    CheckConstraint("version > 0", name="version"),
+    # Never an id twice, not even after the newest row is gone: pages resume by it.
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,125 @@
+"""The service's settings: ``FIRSTREAD_*`` in the environment, each with a default that works."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from firstread.errors import ConfigurationError
+
+PREFIX = "FIRSTREAD_"
+
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Bytes = Annotated[int, Field(ge=1)]
+MIB = 1 << 20
+GIB = 1 << 30
+
+
+class Settings(BaseSettings):
+    """All settings; frozen, and read once at the start of a process.
+
+    Attributes
+    ----------
+    data
+        Folder of database and store.
+    database
+        SQLAlchemy URL; default: SQLite in ``data``.
+    host, port
+        Where the service listens.
+    engine
+        ``inline``: worker processes of our own; ``ray``: replicas of Ray Serve.
+    ray_address
+        Of an existing cluster; None: a local Ray that we start and end.
+    workers
+        Analyses at the same time: processes (inline) or replicas (ray).
+    threads
+        Of each analysis; None: the cores shared among the workers.
+    package, operating_point
+        What scores; None: the newest package that ships.
+    urgency
+        File that says what is urgent; None: the one that ships.
+    settle_s
+        A study with images settles when none has come for so long.
+    lease_s, heartbeat_s
+        A worker that has not spoken for ``lease_s`` loses its job; it speaks every
+        ``heartbeat_s``.
+    attempts
+        A job that ends its process so often is quarantined.
+    max_request_bytes, max_instance_bytes, max_parts
+        Ceilings of one STOW-RS request.
+    min_rate_bytes_s
+        A sender slower than this over half a minute is cut off.
+    free_bytes
+        Uploads are refused (503) while the store has less room than this.
+    session_s
+        A log-in ends after so long without use.
+    metrics_token
+        Lets a scraper read ``/metrics`` from elsewhere than loopback.
+    demonstration
+        Loads demonstration studies into an empty database, and allows its log-in on loopback.
+    secure_cookies
+        Set behind TLS: cookies are sent over https only.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    data: Path = Path("var")
+    database: str | None = None
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8042
+    engine: Literal["inline", "ray"] = "inline"
+    ray_address: str | None = None
+    workers: Count = 1
+    threads: Count | None = None
+    package: str | None = None
+    operating_point: str = "balanced"
+    urgency: Path | None = None
+    settle_s: Seconds = 20.0
+    lease_s: Seconds = 60.0
+    heartbeat_s: Seconds = 10.0
+    attempts: Count = 3
+    max_request_bytes: Bytes = 8 * GIB
+    max_instance_bytes: Bytes = 2 * GIB
+    max_parts: Count = 20_000
+    min_rate_bytes_s: Annotated[int, Field(ge=0)] = 1000
+    free_bytes: Bytes = 2 * GIB
+    session_s: Seconds = 12 * 3600.0
+    metrics_token: str | None = None
+    demonstration: bool = False
+    secure_cookies: bool = False
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL."""
+        return self.database or f"sqlite:///{(self.data / 'firstread.sqlite').absolute()}"
+
+    @property
+    def store_folder(self) -> Path:
+        """Root of the content-addressed store."""
+        return self.data / "store"
+
+
+def read_settings(**changes: object) -> Settings:
+    """Read the environment.
+
+    Parameters
+    ----------
+    changes
+        What the command line says, over the environment; None leaves a setting as it is.
+
+    Raises
+    ------
+    ConfigurationError
+        ``configuration``: a value that is none; names the variable and what it must be.
+    """
+    given = {name: value for name, value in changes.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]  # checked by pydantic
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = PREFIX + ".".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(
+            f"{name}: {first['msg']}", advice="see docs/service.md for what it may be"
+        ) from error
