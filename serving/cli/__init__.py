@@ -1,87 +1,49 @@
-"""The ``firstread`` command: parses, calls, prints. No logic of its own.
+"""The ``firstread`` command: what stands before everything that takes time to import.
 
-Data goes to stdout, talk to stderr. Each command's file imports what is heavy inside the command,
-so that ``firstread version`` answers at once.
+``commands`` parses, calls and prints. Here only a stop is watched for, from the first moment on:
+Ctrl-C while the imports still run ends in the same one line as later.
 """
 
 import signal
 import sys
-import traceback
+from collections.abc import Callable
 from types import FrameType
 
-import typer
-
-from firstread.errors import FirstreadError
-from serving.cli import analyse, models, phantom, train, version
-from serving.cli.output import say_error, speak_any_locale
-
-# Every complaint of the parser; Typer exports its kinds but not their base.
-WrongUsage: type[typer.BadParameter] = typer.BadParameter.__mro__[2]
-
-app = typer.Typer(
-    name="firstread",
-    help="Reads chest CT first: findings, DICOM SEG and SR. Decision support, not a diagnosis.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-
-
-@app.callback()
-def _options(
-    debug: bool = typer.Option(False, "--debug", help="Show a traceback when something fails."),
-) -> None:
-    """Options of every command; ``--debug`` is read by :func:`run` wherever it stands."""
-
-
-app.command("analyse")(analyse.analyse)
-app.command("phantom")(phantom.phantom)
-app.command("train")(train.train)
-app.command("version")(version.version)
-app.add_typer(models.app, name="models")
-
-
-def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit code (the table stands in docs/cli.md)."""
-    debug = "--debug" in arguments
-    arguments = [argument for argument in arguments if argument != "--debug"]
-    try:
-        code = app(arguments, prog_name="firstread", standalone_mode=False)
-    except FirstreadError as error:
-        if debug:
-            traceback.print_exc()
-        say_error(error.code, error.message, error.advice)
-        return error.exit_code
-    except WrongUsage as error:
-        if complaint := error.format_message():  # empty: no arguments, and the help was printed
-            known = {each.name for each in app.registered_commands}
-            known |= {each.name for each in app.registered_groups}
-            command = [word for word in arguments[:1] if word in known]
-            say_error("usage", complaint, " ".join(["firstread", *command, "--help"]))
-        return 2
-    except Exception as error:  # noqa: BLE001 - the process's edge: a bug becomes one line
-        if debug:
-            traceback.print_exc()
-        say_error(
-            "internal",
-            f"a bug: {type(error).__name__}",
-            "run again with --debug and report the traceback (it may name files, no pixels)",
-        )
-        return 1
-    return code if isinstance(code, int) else 0
-
-
-def _leave(number: int, _frame: FrameType | None) -> None:
-    say_error(
-        "interrupted", "stopped by " + signal.Signals(number).name, "nothing was half-written"
-    )
-    sys.exit(128 + number)
+STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 def main() -> None:
     """Run the command line of this process."""
-    speak_any_locale()
-    # As an exception, so that temporary folders with unpacked studies are removed on the way out.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
-    sys.exit(run(sys.argv[1:]))
+    stopped: list[int] = []
+
+    def leave(number: int, _frame: FrameType | None) -> None:
+        # As an exception, so that temporary folders with unpacked studies are removed on the way.
+        stopped.append(number)
+        sys.exit(128 + number)
+
+    _at_a_stop(leave)
+    code = 0
+    try:
+        from serving.cli.commands import run
+        from serving.cli.output import speak_any_locale
+
+        speak_any_locale()
+        code = run(sys.argv[1:])
+    except BaseException:
+        # Whatever a library makes of being stopped while it is imported: it was stopped.
+        if not stopped:
+            raise
+    # All is done that will be done, and the exit code says so: too late for another stop.
+    _at_a_stop(signal.SIG_IGN)
+    if stopped:
+        name = signal.Signals(stopped[0]).name
+        sys.stderr.write(
+            f"error[interrupted]: stopped by {name}\n  hint: nothing is half-written\n"
+        )
+        code = 128 + stopped[0]
+    sys.exit(code)
+
+
+def _at_a_stop(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> None:
+    for number in STOPS:
+        signal.signal(number, handler)

@@ -3,48 +3,18 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 import pydicom
 import pytest
 
-import serving.cli
 from models.package import available_packages
 from tests.builders import a_phantom, phantom_folder
-from tests.packages import blob_network, make_package
+from tests.serving.cli.conftest import Run
 from tests.shared import SHARED, needs_shared
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run_once(*words: object) -> tuple[int, str, str]:
-        code = serving.cli.run([str(word) for word in words])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run_once
-
-
-@pytest.fixture(scope="module")
-def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    # The small chest of the tests has pixels of 1.4 mm.
-    contract = {"max_pixel_spacing_mm": 1.5, "min_lung_volume_ml": 300.0}
-    # A brighter threshold than usual: only the nodule is found, not half of the chest wall.
-    network = blob_network(bright_at=0.68)
-    root = tmp_path_factory.mktemp("packages")
-    return make_package(root, network, input_contract=contract).folder
-
-
-@pytest.fixture(scope="module")
-def series() -> Path:
-    return phantom_folder(a_phantom((14.0,), 2.5))
 
 
 def test_analyse_writes_everything_it_names_and_exits_0(
@@ -373,37 +343,6 @@ def test_the_shipped_package_is_found_by_default_and_by_name(run: Run, series: P
         code, out, _ = run("analyse", series, "--gate-only", "--json", *words)
         codes = [reason["code"] for reason in json.loads(out)["verdict"]["reasons"]]
         assert (code, codes) == (5, ["pixels-too-large"])
-
-
-# Stops its own process in an analysis, while a zip lies unpacked in a temporary folder.
-STOPS_ITSELF = """
-import os, time, inference.pipeline
-def stop(*_, **__):
-    os.kill(os.getpid(), {number})
-    time.sleep(60)
-inference.pipeline.analyse = stop
-from serving.cli import main
-main()
-"""
-
-
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_stopped_run_says_so_and_leaves_nothing_behind(
-    package: Path, series: Path, tmp_path: Path, number: signal.Signals, code: int
-) -> None:
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    study = shutil.make_archive(str(tmp_path / "study"), "zip", series)
-    words = [sys.executable, "-c", STOPS_ITSELF.format(number=int(number)), "analyse", study]
-    words += ["--out", str(tmp_path / "o"), "--package", str(package)]
-    environment = os.environ | {"TMPDIR": str(temporary)}
-    ended = subprocess.run(
-        words, capture_output=True, text=True, env=environment, timeout=50, check=False
-    )
-    assert ended.returncode == code
-    assert ended.stderr.startswith("error[interrupted]: stopped by SIG")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["study.zip", "tmp"]
-    assert list(temporary.iterdir()) == []
 
 
 def test_debug_adds_a_traceback_and_changes_no_exit_code(run: Run, tmp_path: Path) -> None:

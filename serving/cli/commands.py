@@ -1,0 +1,68 @@
+"""The commands of ``firstread``: parses, calls, prints. No logic of its own.
+
+Data goes to stdout, talk to stderr. Each command's file imports what is heavy inside the command,
+so that ``firstread version`` answers at once.
+"""
+
+import traceback
+
+import typer
+
+from firstread.errors import FirstreadError
+from serving.cli import analyse, models, phantom, train, version
+from serving.cli.output import say_error
+
+# Every complaint of the parser; Typer exports its kinds but not their base.
+WrongUsage: type[typer.BadParameter] = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="firstread",
+    help="Reads chest CT first: findings, DICOM SEG and SR. Decision support, not a diagnosis.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _options(
+    debug: bool = typer.Option(False, "--debug", help="Show a traceback when something fails."),
+) -> None:
+    """Options of every command; ``--debug`` is read by :func:`run` wherever it stands."""
+
+
+app.command("analyse")(analyse.analyse)
+app.command("phantom")(phantom.phantom)
+app.command("train")(train.train)
+app.command("version")(version.version)
+app.add_typer(models.app, name="models")
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line and return its exit code (the table stands in docs/cli.md)."""
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        code = app(arguments, prog_name="firstread", standalone_mode=False)
+    except FirstreadError as error:
+        if debug:
+            traceback.print_exc()
+        say_error(error.code, error.message, error.advice)
+        return error.exit_code
+    except WrongUsage as error:
+        if complaint := error.format_message():  # empty: no arguments, and the help was printed
+            known = {each.name for each in app.registered_commands}
+            known |= {each.name for each in app.registered_groups}
+            command = [word for word in arguments[:1] if word in known]
+            say_error("usage", complaint, " ".join(["firstread", *command, "--help"]))
+        return 2
+    except Exception as error:  # noqa: BLE001 - the process's edge: a bug becomes one line
+        if debug:
+            traceback.print_exc()
+        say_error(
+            "internal",
+            f"a bug: {type(error).__name__}",
+            "run again with --debug and report the traceback (it may name files, no pixels)",
+        )
+        return 1
+    return code if isinstance(code, int) else 0
