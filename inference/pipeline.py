@@ -192,6 +192,7 @@ def series_choice(judged: Judged) -> SeriesChoice:
     """Return which series was chosen and why, what was split off, and the others."""
     return SeriesChoice(
         judged.choice.why,
+        len(judged.judgement.instances),
         tuple(
             SplitOff(part.why, tuple(instance.sop_instance_uid for instance in part.instances))
             for part in judged.judgement.split_off

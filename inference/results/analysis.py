@@ -74,12 +74,16 @@ class SeriesChoice:
 
     Attributes
     ----------
+    instances
+        How many the gate looked at: those of the stack with both of each doubled position; where
+        no stack could be made, those that are not split off. Also those without UIDs.
     unread
         Files of the upload that may be images but could not be read: reason (a stable word) -> how
         many. Each may be a slice of this series, so they are never passed over in silence.
     """
 
     why: str
+    instances: int
     split_off: tuple[SplitOff, ...] = ()
     runners_up: tuple[NotChosen, ...] = ()
     unread: Mapping[str, int] = field(default_factory=dict)

@@ -67,7 +67,7 @@ def describe(analysis: Analysis) -> Json:
         "frame_of_reference_uid": (first.frame_of_reference_uid or None) if first else None,
         "scored": scored,
         "verdict": verdict_document(analysis.verdict),
-        "series_choice": choice_document(analysis.choice, len(analysis.instances)),
+        "series_choice": choice_document(analysis.choice),
         "notes": [_note(note) for note in notes(analysis)],
         "findings": [_finding(finding, analysis) for finding in analysis.findings],
         "candidates": _candidates(analysis.candidates, analysis.volume.grid)
@@ -115,16 +115,10 @@ def verdict_document(verdict: Verdict) -> Json:
     }
 
 
-def choice_document(choice: SeriesChoice, instances: int) -> Json:
-    """Return the choice of the series as ``findings.json`` has it.
-
-    Parameters
-    ----------
-    instances
-        How many make up the stack, doubles included.
-    """
+def choice_document(choice: SeriesChoice) -> Json:
+    """Return the choice of the series as ``findings.json`` has it."""
     return {
-        "instances": instances,
+        "instances": choice.instances,
         "why": choice.why,
         "split_off": [
             {"why": part.why, "sop_instance_uids": list(part.sop_instance_uids)}

@@ -114,7 +114,7 @@ def _gate_only(
     with progress_bar() as progress, open_upload(inputs, progress) as upload:
         judged = judge_upload(upload, contract, study_uid=study, manifest=sent, progress=progress)
     verdict = verdict_document(judged.judgement.verdict)
-    choice = choice_document(series_choice(judged), len(judged.judgement.instances))
+    choice = choice_document(series_choice(judged))
     if as_json:
         tell_json({"verdict": verdict, "series_choice": choice})
     else:

@@ -264,7 +264,9 @@ def an_analysis(spec: Spec = Spec()) -> Analysis:
         software_version="0.1.0",
         package=PackageUsed("lung_nodule", "1.0.0", "ab" * 32, SizeRange(least_mm=4, most_mm=40)),
         verdict=Verdict(),
-        choice=SeriesChoice("thinnest of 1", (SplitOff("localizer", uids),) if off else ()),
+        choice=SeriesChoice(
+            "thinnest of 1", len(stack.instances), (SplitOff("localizer", uids),) if off else ()
+        ),
         study=study,
         series=series,
         instances=stack.instances,

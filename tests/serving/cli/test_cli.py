@@ -207,6 +207,22 @@ def test_a_ct_without_uids_is_refused_and_named_in_no_sr(
     assert [path.name for path in (tmp_path / "o").iterdir()] == ["findings.json"]
 
 
+def test_slices_without_uids_are_counted_although_no_result_names_them(
+    run: Run, package: Path, series: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "s").mkdir()
+    for path in series.glob("*.dcm"):
+        dataset = pydicom.dcmread(path)
+        dataset.StudyInstanceUID = dataset.SeriesInstanceUID = dataset.SOPInstanceUID = ""
+        dataset.save_as(tmp_path / "s" / path.name)
+    words = ("analyse", tmp_path / "s", "--package", package)
+    for more in (("--gate-only",), ("--out", tmp_path / "o")):
+        out = run(*words, *more)[1]
+        assert out.startswith("verdict: refuse  (60 instances; the only CT series: 60 axial slices")
+    document = json.loads((tmp_path / "o/findings.json").read_text("utf-8"))
+    assert document["series_choice"]["instances"] == 60
+
+
 def test_an_unknown_operating_point_is_refused_before_anything_is_read(
     run: Run, package: Path, tmp_path: Path
 ) -> None:
