@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from firstread.messages import Language, sentence
+from inference.results.document import describe
 from inference.results.key_images import _chinese, _latin, _letter, _views, draw_key_image, windowed
 from inference.volume import Grid
 from tests.inference.results.a_series import Spec, an_analysis, written
@@ -96,3 +97,21 @@ def test_a_finding_at_the_edge_of_the_slice_can_be_drawn() -> None:
         finding, outline_xy=tuple((x - finding.outline_xy[0][0], y) for x, y in finding.outline_xy)
     )
     assert Image.open(io.BytesIO(draw_key_image(analysis, at_edge))).size == (964, 736)
+
+
+def test_the_key_image_counts_from_1_what_the_document_counts_from_0(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    texts: list[str] = []
+
+    def write(_: object, place: object, text: str, **__: object) -> None:
+        texts.append(text)
+
+    monkeypatch.setattr("PIL.ImageDraw.ImageDraw.text", write)
+    analysis = an_analysis()
+    finding = analysis.findings[0]
+    draw_key_image(analysis, finding)
+    document = describe(analysis)["findings"][0]
+    slices = len(analysis.slices)
+    assert 0 <= document["slices"][0] <= document["key_slice"] <= document["slices"][1] < slices
+    assert any(f"slice {document['key_slice'] + 1} of {slices} " in text for text in texts)
