@@ -1,0 +1,92 @@
+"""The log of changes: written in the transaction that changes a case, read by pages in order.
+
+============== ====================================== ==========================================
+kind           details                                written when
+============== ====================================== ==========================================
+received       ``instances``: images new to us        a request added images to a study
+settled        ``instances``: images in all           no image came for the quiet time
+analysing      ``attempt``: 1 for the first           a worker took the study
+requeued       none                                   a worker was lost; the study waits again
+scored         ``findings``, ``package``              a result became visible
+not-analysed   ``code``: first reason                 an analysis ended without a score
+superseded     ``package``                            an older result gave way to a newer one
+conflict       ``instances``                          an image came again with other bytes
+============== ====================================== ==========================================
+
+Ids rise in the order of commits because SQLite lets one transaction write at a time; a reader that
+has seen an id has seen all before it. A database with several writers needs a lock here first.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from serving.database.tables import events
+
+
+class Kind(StrEnum):
+    """What can happen to a case; a sentence for each: ``page.event.<kind>``."""
+
+    RECEIVED = "received"
+    SETTLED = "settled"
+    ANALYSING = "analysing"
+    REQUEUED = "requeued"
+    SCORED = "scored"
+    NOT_ANALYSED = "not-analysed"
+    SUPERSEDED = "superseded"
+    CONFLICT = "conflict"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change of one case; ``version`` is the case's after it."""
+
+    id: int
+    case_id: str
+    site_id: int
+    version: int
+    kind: str
+    details: Mapping[str, Any]
+    at: float
+
+
+def record(
+    connection: Connection,
+    case_id: str,
+    site_id: int,
+    version: int,
+    kind: Kind,
+    details: Mapping[str, Any],
+    at: float,
+) -> None:
+    """Add a change; call it in the transaction that makes it."""
+    connection.execute(
+        insert(events).values(
+            case_id=case_id,
+            site_id=site_id,
+            version=version,
+            kind=kind.value,
+            details=dict(details),
+            at=at,
+        )
+    )
+
+
+def tail(connection: Connection, after_id: int, limit: int) -> tuple[Event, ...]:
+    """Return what changed after an event, the oldest first, at most ``limit`` of it."""
+    query = select(events).where(events.c.id > after_id).order_by(events.c.id).limit(limit)
+    return tuple(Event(**row._mapping) for row in connection.execute(query))
+
+
+def last_id(connection: Connection) -> int:
+    """Return the id of the newest change, 0 where nothing ever changed."""
+    return connection.execute(select(func.max(events.c.id))).scalar() or 0
+
+
+def history(connection: Connection, case_id: str) -> tuple[Event, ...]:
+    """Return everything that happened to a case, the oldest first."""
+    query = select(events).where(events.c.case_id == case_id).order_by(events.c.id)
+    return tuple(Event(**row._mapping) for row in connection.execute(query))

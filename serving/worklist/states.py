@@ -1,0 +1,59 @@
+"""The states of a case, and which one may follow which.
+
+A case has two states that do not block each other: how far the AI is, and how far the reader is.
+
+    receiving -> waiting -> analysing -> scored | not-analysed
+        ^           ^           |                  |
+        |           +-- lease --+                  |
+        +------------- a later image --------------+      (from every state)
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class AiState(StrEnum):
+    """How far the analysis of a case is."""
+
+    RECEIVING = "receiving"
+    WAITING = "waiting"
+    ANALYSING = "analysing"
+    SCORED = "scored"
+    NOT_ANALYSED = "not-analysed"
+
+
+class ReadingState(StrEnum):
+    """How far the reading of a case is; only routed cases can be taken by a reader."""
+
+    UNAPPLIED = "unapplied"
+    ROUTED = "routed"
+
+
+class OrderedClass(StrEnum):
+    """How urgent the sender ordered a study to be; the most urgent first."""
+
+    STAT = "stat"
+    URGENT = "urgent"
+    ROUTINE = "routine"
+    BACKLOG = "backlog"
+
+
+class UrgencyClass(StrEnum):
+    """Where a case stands on the list: its ordered class, or raised by a finding."""
+
+    STAT = "stat"
+    AI_CRITICAL = "ai-critical"
+    URGENT = "urgent"
+    ROUTINE = "routine"
+    BACKLOG = "backlog"
+
+
+# Every case may go back to receiving: a late image makes an analysis of an older set count no more.
+NEXT: Mapping[AiState, frozenset[AiState]] = {
+    AiState.RECEIVING: frozenset({AiState.RECEIVING, AiState.WAITING}),
+    AiState.WAITING: frozenset({AiState.RECEIVING, AiState.ANALYSING, AiState.NOT_ANALYSED}),
+    # Back to waiting: the worker's lease ended before its result came.
+    AiState.ANALYSING: frozenset(AiState),
+    AiState.SCORED: frozenset({AiState.RECEIVING, AiState.WAITING}),
+    AiState.NOT_ANALYSED: frozenset({AiState.RECEIVING, AiState.WAITING}),
+}
