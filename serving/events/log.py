@@ -59,6 +59,7 @@ def record(
     site_id: int,
     version: int,
     kind: Kind,
+    *,
     details: Mapping[str, Any],
     at: float,
 ) -> None:
