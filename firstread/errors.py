@@ -11,6 +11,7 @@ PackageError         6    package-...       model package missing, damaged or re
 OutputError          7    output-...        the result cannot be written
 ConfigurationError   8    configuration     a configuration file is wrong
 ServiceUnreachable   9    unreachable       a service that is needed does not answer
+NotDelivered         10   not-delivered     a server does not take what is sent to it
 ==================== ==== ================= ===========================================
 
 Exit codes 4 and 5 (not scored: resend, refuse) belong to a verdict, which is a value and no error.
@@ -99,6 +100,14 @@ class ConfigurationError(FirstreadError):
 
     code = "configuration"
     exit_code = 8
+
+
+class NotDelivered(FirstreadError):
+    """A server answers, and does not take what is sent to it."""
+
+    code = "not-delivered"
+    exit_code = 10
+    http_status = 502
 
 
 class ServiceUnreachable(FirstreadError):

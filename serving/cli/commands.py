@@ -9,7 +9,7 @@ import traceback
 import typer
 
 from firstread.errors import FirstreadError
-from serving.cli import analyse, models, phantom, train, version
+from serving.cli import analyse, models, phantom, send, train, version
 from serving.cli.output import say_error
 
 # Every complaint of the parser; Typer exports its kinds but not their base.
@@ -33,6 +33,7 @@ def _options(
 
 app.command("analyse")(analyse.analyse)
 app.command("phantom")(phantom.phantom)
+app.command("send")(send.send)
 app.command("train")(train.train)
 app.command("version")(version.version)
 app.add_typer(models.app, name="models")

@@ -1,0 +1,70 @@
+"""``firstread send``: studies of a folder to a DICOMweb server."""
+
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from firstread.errors import UsageError
+from serving.cli.output import progress_bar, say, tell, tell_json
+
+if TYPE_CHECKING:
+    from serving.sending.deliver import Delivered
+
+# Something of it was refused: exit code of a command that otherwise went well.
+EXIT_REFUSED = 10
+
+
+def send(
+    inputs: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders, zips or files.")],
+    to: Annotated[str, typer.Option(metavar="URL", help="Of the service, or a DICOMweb root.")],
+    token: Annotated[
+        str,
+        typer.Option(
+            envvar="FIRSTREAD_TOKEN",
+            help="Of your site. Better in FIRSTREAD_TOKEN: a command line can be read by others.",
+        ),
+    ] = "",
+    patience: Annotated[
+        float, typer.Option(min=0, help="Seconds to try again while nobody answers.")
+    ] = 600.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> int:
+    """Send every DICOM file of DIR by STOW-RS and say what became of each study.
+
+    Files go out unchanged. What the server has already is not stored twice, so a broken
+    transmission is simply sent again. Exit code 10: something was refused.
+    """
+    from serving.sending.deliver import Patience, deliver, open_client
+    from serving.sending.outgoing import find_outgoing
+
+    if any(character in token for character in "\r\n"):
+        raise UsageError("the token has a line break in it", advice="copy it again, in one line")
+    with (
+        open_client(to, token) as client,
+        progress_bar() as progress,
+        find_outgoing(inputs, progress) as outgoing,
+    ):
+        for why, count in sorted(outgoing.skipped.items()):
+            say(f"skipped: {count} file(s), {why}")
+        said = []
+        for one in deliver(client, outgoing.studies, progress, Patience(patience)):
+            said.append(one)
+            if not as_json:
+                _tell(one)
+    if as_json:
+        studies = [asdict(one) for one in said]
+        tell_json({"studies": studies, "skipped": outgoing.skipped})
+    return EXIT_REFUSED if any(one.stored < one.files for one in said) else 0
+
+
+def _tell(study: "Delivered") -> None:
+    name = study.study_uid or "files that do not name their study"
+    tell(f"{name}: {study.stored} of {study.files} files are at the server")
+    reasons = Counter(
+        each.comment or f"failure reason {each.reason:#06x}" for each in study.refused
+    )
+    for reason, count in reasons.most_common(5):
+        tell(f"  refused: {count}, {reason}")

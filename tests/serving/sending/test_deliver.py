@@ -1,0 +1,231 @@
+"""Studies to a server that answers in every way that servers answer."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firstread.errors import NotDelivered, ServiceUnreachable, UsageError
+from serving.sending import deliver as delivering
+from serving.sending.deliver import Patience, batches, deliver, open_client
+from serving.sending.outgoing import OutgoingFile, OutgoingStudy
+
+Reply = tuple[int, dict[str, str], bytes]
+STORED = {"00081199": {"vr": "SQ", "Value": [{}]}}
+
+
+class Server(ThreadingHTTPServer):
+    """Plays one reply after the other, and keeps what it was sent; the last reply stays."""
+
+    replies: list[Reply]
+    bodies: list[bytes]
+    headers_seen: list[dict[str, str]]
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        status = 401 if self.headers.get("Authorization") == "Bearer wrong" else 200
+        self._reply((status, {}, b"[]"))
+
+    def do_POST(self) -> None:
+        self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.headers_seen.append(dict(self.headers))
+        replies = self.server.replies
+        self._reply(replies.pop(0) if len(replies) > 1 else replies[0])
+
+    def _reply(self, reply: Reply) -> None:
+        status, headers, body = reply
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def a_server(*replies: Reply) -> Iterator[Server]:
+    server = Server(("127.0.0.1", 0), Handler)
+    server.replies, server.bodies, server.headers_seen = list(replies), [], []
+    thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def json_reply(status: int, document: dict[str, Any], **headers: str) -> Reply:
+    said = {name.replace("_", "-"): value for name, value in headers.items()}
+    return status, {"Content-Type": "application/dicom+json", **said}, json.dumps(document).encode()
+
+
+def address(server: Server) -> str:
+    return f"http://127.0.0.1:{server.server_address[1]}"
+
+
+def a_study(folder: Path, *contents: bytes) -> OutgoingStudy:
+    files = []
+    for number, content in enumerate(contents):
+        path = folder / str(number)
+        path.write_bytes(content)
+        files.append(OutgoingFile(path, len(content), f"1.2.{number}"))
+    return OutgoingStudy("1.2", tuple(files))
+
+
+def impatient(seconds: float = 5.0) -> tuple[Patience, list[float]]:
+    """Return a patience whose clock runs only while it sleeps, and what it slept."""
+    slept: list[float] = []
+    return Patience(seconds, lambda: sum(slept), slept.append), slept
+
+
+def test_files_arrive_as_they_are(tmp_path: Path) -> None:
+    contents = (b"first \x00\xff", b"--second\r\n" * 1000)
+    with a_server(json_reply(200, {"00081199": {"vr": "SQ", "Value": [{}, {}]}})) as server:
+        with open_client(address(server), "t") as client:
+            (said,) = deliver(client, [a_study(tmp_path, *contents)], patience=impatient()[0])
+        assert (said.stored, said.files, said.refused) == (2, 2, ())
+        (body,) = server.bodies
+        boundary = server.headers_seen[0]["Content-Type"].rpartition("=")[2]
+    parts = body.split(f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode())
+    assert parts[0] == b""
+    assert parts[1] == contents[0] + b"\r\n"
+    assert parts[2] == contents[1] + f"\r\n--{boundary}--\r\n".encode()
+
+
+def test_the_token_goes_along(tmp_path: Path) -> None:
+    with a_server(json_reply(200, STORED)) as server:
+        with open_client(address(server), "secret") as client:
+            list(deliver(client, [a_study(tmp_path, b"x")], patience=impatient()[0]))
+        assert server.headers_seen[0]["Authorization"] == "Bearer secret"
+
+
+def test_what_was_refused_is_told_with_its_reason(tmp_path: Path) -> None:
+    failed = {
+        "00081155": {"vr": "UI", "Value": ["1.2.0"]},
+        "00081197": {"vr": "US", "Value": [272]},
+        "00000902": {"vr": "LO", "Value": ["other content under this UID"]},
+    }
+    reply = json_reply(409, {"00081198": {"vr": "SQ", "Value": [failed]}})
+    with a_server(reply) as server, open_client(address(server), "") as client:
+        (said,) = deliver(client, [a_study(tmp_path, b"x")], patience=impatient()[0])
+    assert said.stored == 0
+    (refused,) = said.refused
+    assert (refused.reason, refused.comment) == (272, "other content under this UID")
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_a_busy_server_is_asked_again(tmp_path: Path, status: int) -> None:
+    patience, slept = impatient()
+    with a_server(json_reply(status, {}), json_reply(200, STORED)) as server:
+        with open_client(address(server), "") as client:
+            (said,) = deliver(client, [a_study(tmp_path, b"x")], patience=patience)
+        assert said.stored == 1
+        assert server.bodies[0].split(b"\r\n")[1:-2] == server.bodies[1].split(b"\r\n")[1:-2]
+    assert slept == [1.0]
+
+
+def test_a_server_is_left_alone_for_as_long_as_it_asks(tmp_path: Path) -> None:
+    patience, slept = impatient(60)
+    busy = json_reply(503, {}, Retry_After="17")
+    replies = (busy, json_reply(200, STORED))
+    with a_server(*replies) as server, open_client(address(server), "") as client:
+        list(deliver(client, [a_study(tmp_path, b"x")], patience=patience))
+    assert slept == [17.0]
+
+
+def test_patience_ends(tmp_path: Path) -> None:
+    patience, slept = impatient(20)
+    with (
+        a_server(json_reply(503, {})) as server,
+        open_client(address(server), "") as client,
+        pytest.raises(ServiceUnreachable),
+    ):
+        list(deliver(client, [a_study(tmp_path, b"x")], patience=patience))
+    assert slept == [1.0, 2.0, 4.0, 8.0]
+
+
+def test_nobody_there_is_unreachable(tmp_path: Path) -> None:
+    with (
+        open_client("http://127.0.0.1:9", "") as client,
+        pytest.raises(ServiceUnreachable, match="ConnectError"),
+    ):
+        list(deliver(client, [a_study(tmp_path, b"x")], patience=impatient(0)[0]))
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 413, 415])
+def test_a_refused_request_is_not_sent_again(tmp_path: Path, status: int) -> None:
+    patience, slept = impatient()
+    with (
+        a_server(json_reply(status, {"detail": "because"})) as server,
+        open_client(address(server), "") as client,
+        pytest.raises(NotDelivered, match="because"),
+    ):
+        list(deliver(client, [a_study(tmp_path, b"x")], patience=patience))
+    assert slept == []
+
+
+def test_a_wrong_token_is_told_before_anything_is_sent(tmp_path: Path) -> None:
+    with a_server(json_reply(200, STORED)) as server:
+        with open_client(address(server), "wrong") as client, pytest.raises(NotDelivered):
+            list(deliver(client, [a_study(tmp_path, b"x")], patience=impatient()[0]))
+        assert server.bodies == []
+
+
+def test_progress_ends_at_the_total_although_a_request_was_sent_twice(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+
+    def progress(stage: str, done: int, total: int) -> None:
+        told.append((done, total))
+
+    study = a_study(tmp_path, b"x" * 100, b"y" * 50)
+    replies = (json_reply(503, {}), json_reply(200, STORED))
+    with a_server(*replies) as server, open_client(address(server), "") as client:
+        list(deliver(client, [study], progress, impatient()[0]))
+    assert max(done for done, _ in told) == 150
+    assert told[-1] == (150, 150)
+
+
+@given(
+    sizes=st.lists(st.integers(0, 3 * delivering.BATCH_BYTES // 2), max_size=40),
+    many=st.integers(0, 900),
+)
+def test_batches_hold_every_file_once_and_in_order(sizes: list[int], many: int) -> None:
+    sizes = [*sizes, *[1] * many]
+    files = [OutgoingFile(Path(str(n)), size, str(n)) for n, size in enumerate(sizes)]
+    made = list(batches(files))
+    assert [file for batch in made for file in batch] == files
+    for batch in made:
+        assert 0 < len(batch) <= delivering.BATCH_FILES
+        assert len(batch) == 1 or sum(f.size_bytes for f in batch) <= delivering.BATCH_BYTES
+
+
+@pytest.mark.parametrize("url", ["reader.example", "ftp://x", "http://", ""])
+def test_what_is_no_address_is_refused(url: str) -> None:
+    with pytest.raises(UsageError):
+        open_client(url, "")
+
+
+@pytest.mark.parametrize(
+    ("url", "root"),
+    [
+        ("https://a.example", "https://a.example/dicom-web/"),
+        ("https://a.example/", "https://a.example/dicom-web/"),
+        ("http://a.example:8042/orthanc/dicom-web", "http://a.example:8042/orthanc/dicom-web/"),
+    ],
+)
+def test_the_root_is_found_from_the_service_s_address(url: str, root: str) -> None:
+    with open_client(url, "") as client:
+        assert str(client.base_url) == root
