@@ -105,8 +105,7 @@ def find_sources(
     unpacked = 0
     seen: set[tuple[int, int]] = set()
     for given in paths:
-        if not given.exists():
-            raise UsageError(f"{given.name}: no such file or folder")
+        _check_readable(given)
         for path in _files_of(given):
             if isinstance(path, Unread):
                 yield path
@@ -124,6 +123,18 @@ def find_sources(
             with needing_room():
                 folder.mkdir()
             yield from _unpack(path, folder, left)
+
+
+def _check_readable(given: Path) -> None:
+    try:
+        given.stat()
+        if given.is_dir():
+            os.scandir(given).close()
+    except OSError as error:
+        raise UsageError(
+            f"the input {given} cannot be read: {error.strerror}",
+            advice="check the path, and the right to read it; name a folder, a zip or files",
+        ) from error
 
 
 def _files_of(given: Path) -> Iterator[Path | Unread]:

@@ -10,7 +10,8 @@ from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
-from firstread.errors import OutputError, OutputExists
+from firstread.errors import OutputExists
+from firstread.places import cannot_write, check_writable
 from firstread.progress import Progress, silent
 from firstread.uids import uid_from
 from firstread.version import __version__
@@ -80,18 +81,21 @@ def write_phantom(phantom: Phantom, folder: Path, progress: Progress = silent) -
             # An empty folder may stand there; rename replaces it.
             fresh.rename(folder)
     except OSError as error:
-        raise OutputError(f"{folder}: {error.strerror}", advice="check space and rights") from error
+        raise cannot_write(folder, error) from error
     return [folder / name for name in names]
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a place that holds anything; cheap, so ask before a phantom is made.
+    """Refuse a place that holds anything or cannot be written; cheap, so ask first.
 
     Raises
     ------
     OutputExists
         ``output-exists``: there is a file, or a folder that is not empty.
+    OutputError
+        ``output-unwritable``
     """
+    check_writable(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputExists(f"{folder} is not empty", advice="choose a new folder for the phantom")
 
@@ -144,7 +148,7 @@ def _identity(spec: PhantomSpec) -> str:
 def _patient_and_study(dataset: Dataset, spec: PhantomSpec, identity: str) -> None:
     texts = _TEXTS[spec.names]
     dataset.SpecificCharacterSet = texts.character_set
-    dataset.PatientName = texts.patient
+    dataset.PatientName = spec.patient or texts.patient
     dataset.PatientID = f"PHANTOM-{spec.seed:04d}"
     dataset.PatientBirthDate = PATIENT_BORN
     dataset.PatientSex = "F"

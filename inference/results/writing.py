@@ -13,7 +13,8 @@ from pathlib import Path
 
 from pydicom import Dataset, dcmwrite
 
-from firstread.errors import OutputError, OutputExists
+from firstread.errors import OutputExists
+from firstread.places import cannot_write, check_writable
 from inference.results import document, headers
 from inference.results.analysis import Analysis
 from inference.results.identity import content_digest, result_uids
@@ -54,10 +55,7 @@ def write_results(analysis: Analysis, out: Path, *, replace: bool = False) -> do
             check_place(out, replace=replace)
             _swap(fresh, out, old=Path(temporary) / "old")
     except OSError as error:
-        raise OutputError(
-            f"{out}: {error.strerror or error}",
-            advice="choose another place with --out, or make room",
-        ) from error
+        raise cannot_write(out, error) from error
     return written
 
 
@@ -75,13 +73,18 @@ def _swap(fresh: Path, out: Path, *, old: Path) -> None:
 
 
 def check_place(out: Path, *, replace: bool) -> None:
-    """Refuse a place that holds anything but results which may be replaced; cheap, so ask first.
+    """Refuse a place that cannot be written or holds anything but results which may be replaced.
+
+    Cheap, so ask before anything is analysed.
 
     Raises
     ------
     OutputExists
         ``output-exists``: there is something, and ``replace`` is off or it is not ours.
+    OutputError
+        ``output-unwritable``
     """
+    check_writable(out)
     if not out.exists() and not out.is_symlink():
         return
     if out.is_dir() and not out.is_symlink() and not any(out.iterdir()):

@@ -9,6 +9,7 @@ import typer
 
 from firstread.errors import UsageError
 from firstread.messages import Language, sentence
+from firstread.places import check_apart
 from serving.cli.exits import EXIT_OF_STATUS
 from serving.cli.output import progress_bar, tell, tell_json
 from serving.cli.packages import locate
@@ -69,6 +70,7 @@ def analyse(
     from models.package import load_package
     from models.runtime import open_runtime
 
+    check_apart(out, inputs)
     check_place(out, replace=replace)
     sent = read_manifest(manifest) if manifest else None
     loaded = load_package(locate(package))
