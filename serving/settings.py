@@ -28,6 +28,9 @@ class Settings(BaseSettings):
         SQLAlchemy URL; default: SQLite in ``data``.
     host, port
         Where the service listens.
+    hosts
+        Names under which people reach it, with commas between them: a request for another one is
+        refused. Addresses, ``localhost`` and the machine's own name need no mention.
     engine
         ``inline``: worker processes of our own; ``ray``: replicas of Ray Serve.
     ray_address
@@ -55,6 +58,8 @@ class Settings(BaseSettings):
         Uploads are refused (503) while the store has less room than this.
     session_s
         A log-in ends after so long without use.
+    session_longest_s
+        And after so long whatever its use.
     metrics_token
         Lets a scraper read ``/metrics`` from elsewhere than loopback.
     demonstration
@@ -69,6 +74,7 @@ class Settings(BaseSettings):
     database: str | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8042
+    hosts: str = ""
     engine: Literal["inline", "ray"] = "inline"
     ray_address: str | None = None
     workers: Count = 1
@@ -86,6 +92,7 @@ class Settings(BaseSettings):
     min_rate_bytes_s: Annotated[int, Field(ge=0)] = 1000
     free_bytes: Bytes = 2 * GIB
     session_s: Seconds = 12 * 3600.0
+    session_longest_s: Seconds = 24 * 3600.0
     metrics_token: str | None = None
     demonstration: bool = False
     secure_cookies: bool = False

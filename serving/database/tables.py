@@ -58,7 +58,11 @@ users = Table(
     Column("site_id", ForeignKey("sites.id")),
     # zh-CN or en; None: as the browser asks.
     Column("language", String(8)),
+    # light or dark; None: as the browser asks.
+    Column("theme", String(8)),
     Column("is_active", Boolean, nullable=False, server_default=text("1")),
+    # Its password is in the documentation: logs in on loopback and with demonstration data only.
+    Column("is_demonstration", Boolean, nullable=False, server_default=text("0")),
     Column("created_at", Double, nullable=False),
 )
 
@@ -77,8 +81,8 @@ log_in_failures = Table(
     "log_in_failures",
     metadata,
     Column("id", Integer, primary_key=True),
-    # "name:<user>" or "address:<ip>": both are throttled.
-    Column("subject", String(100), nullable=False),
+    # SHA-256 of what is throttled, a name or an address: people type passwords as names.
+    Column("subject", String(64), nullable=False),
     Column("at", Double, nullable=False),
     Index(None, "subject", "at"),
 )
@@ -99,12 +103,15 @@ views = Table(
     "views",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("user_id", ForeignKey("users.id"), nullable=False),
+    # Who looked: one of the two.
+    Column("user_id", ForeignKey("users.id")),
+    Column("token_id", ForeignKey("tokens.id")),
     Column("case_id", ForeignKey("cases.id"), nullable=False),
     # What was looked at: "case", "seg.dcm", "key_images/1.png", "dicom", ...
     Column("what", String(64), nullable=False),
     Column("at", Double, nullable=False),
     Index(None, "case_id", "at"),
+    CheckConstraint("(user_id IS NULL) <> (token_id IS NULL)", name="looker"),
 )
 
 # --- archive --------------------------------------------------------------------------------------
@@ -220,6 +227,16 @@ cases = Table(
     Index("ix_cases_order", "class_rank", "due_at", "arrived_at", "id"),
     Index("ix_cases_site_order", "site_id", "class_rank", "due_at", "arrived_at", "id"),
     Index("ix_cases_ai_state_order", "ai_state", "class_rank", "due_at", "arrived_at", "id"),
+    # A site's list of one state, and its counts, which touch nothing but this index.
+    Index(
+        "ix_cases_site_ai_state_order",
+        "site_id",
+        "ai_state",
+        "class_rank",
+        "due_at",
+        "arrived_at",
+        "id",
+    ),
 )
 
 results = Table(
@@ -280,6 +297,18 @@ jobs = Table(
     Column("error", String(200)),
     Index(None, "state", "rank", "queued_at"),
     UniqueConstraint("study_id", "generation"),
+)
+
+# Who takes jobs, and when it last said so: `/readyz` reads it.
+workers = Table(
+    "workers",
+    metadata,
+    # As in ``jobs.owner``.
+    Column("owner", String(64), primary_key=True),
+    # inline, ray
+    Column("engine", String(16), nullable=False),
+    Column("is_healthy", Boolean, nullable=False),
+    Column("seen_at", Double, nullable=False),
 )
 
 # --- events ---------------------------------------------------------------------------------------

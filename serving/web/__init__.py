@@ -1,0 +1,1 @@
+"""The pages: templates and their routes. Thin: asks one function, renders."""
