@@ -126,7 +126,7 @@ def _read(
 ) -> _Record | Unread | None:
     """Return what a file is; None: the same bytes as an instance that was read before."""
     try:
-        path, header = _walk_file(source.path, inflate_to, limits)
+        path, header = walk_file(source.path, inflate_to, limits)
         if header.media_class_uid == _DICOMDIR:
             raise HeaderRefused("dicomdir")
         instance = instance_of(path, header)
@@ -169,19 +169,37 @@ def _digest(path: Path) -> bytes:
         return hashlib.file_digest(stream, "sha256").digest()
 
 
-def _walk_file(path: Path, inflate_to: Path, limits: Limits) -> tuple[Path, Header]:
-    """Return the header, and the file in which its offsets hold: this, or its inflated form."""
+def walk_file(
+    path: Path, inflate_to: Path, limits: Limits = LIMITS, wanted: frozenset[int] = WANTED
+) -> tuple[Path, Header]:
+    """Return the header, and the file in which its offsets hold: this, or its inflated form.
+
+    Parameters
+    ----------
+    inflate_to
+        Where a deflated data set is written to; the caller's to remove.
+    wanted
+        Tags whose values the header shall hold.
+
+    Raises
+    ------
+    HeaderRefused
+        See :func:`inference.dicom.walker.walk`; of a deflated data set also ``deflate-damaged`` and
+        ``inflates-too-far``; ``empty``.
+    OutputError
+        ``output-unwritable``: no room for what is inflated.
+    """
     with path.open("rb", buffering=0) as stream:
         size = os.fstat(stream.fileno()).st_size
         if size == 0:
             raise HeaderRefused("empty")
-        header = walk(stream, size, WANTED, limits=limits)
+        header = walk(stream, size, wanted, limits=limits)
         if header.transfer_syntax_uid != DEFLATED or header.pixels is None:
             return path, header
         stream.seek(header.pixels.offset)
         inflated_size = _inflate(stream, size, inflate_to)
     with inflate_to.open("rb", buffering=0) as stream:
-        inflated = walk(stream, inflated_size, WANTED, limits=limits, syntax=EXPLICIT_LITTLE)
+        inflated = walk(stream, inflated_size, wanted, limits=limits, syntax=EXPLICIT_LITTLE)
     return inflate_to, replace(
         inflated, transfer_syntax_uid=DEFLATED, media_class_uid=header.media_class_uid
     )

@@ -4,6 +4,9 @@ SQLite, measured on this stack: a deferred transaction that reads and then write
 SQLITE_BUSY at once, whatever the busy timeout; begun IMMEDIATE, none of 240 did. So a transaction
 says at its start whether it will write. ``synchronous=FULL`` syncs every commit: what is
 acknowledged is on disk.
+
+A database that cannot answer now (locked by somebody for longer than the busy timeout, full, gone)
+is :class:`serving.errors.Unavailable` to everybody; a wrong statement stays what it is.
 """
 
 import sqlite3
@@ -12,11 +15,28 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from sqlalchemy.pool import ConnectionPoolEntry
+
+from serving.errors import Unavailable
 
 # A transaction takes milliseconds; who waits longer than this is told to come back.
 BUSY_TIMEOUT_MS = 5000
 WRITES = "writes"
+
+# SQLite has one class of error for its state and for mistakes in a statement; these are its state.
+_STATES = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PROTOCOL,
+    }
+)
 
 
 def open_engine(url: str) -> Engine:
@@ -37,8 +57,14 @@ def open_engine(url: str) -> Engine:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """Give a connection in a transaction that only reads; end it soon, it holds the log back."""
-    with engine.connect() as connection, connection.begin():
+    """Give a connection in a transaction that only reads; end it soon, it holds the log back.
+
+    Raises
+    ------
+    Unavailable
+        ``unavailable``: the database does not answer now.
+    """
+    with _unavailable(), engine.connect() as connection, connection.begin():
         yield connection
 
 
@@ -47,12 +73,38 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """Give a connection in a transaction that writes; committed at the end, undone by an error.
 
     One writer at a time is a property of SQLite: no file or network work inside.
+
+    Raises
+    ------
+    Unavailable
+        ``unavailable``: the database does not answer now; nothing of the block was kept.
     """
     with (
+        _unavailable(),
         engine.connect().execution_options(**{WRITES: True}) as connection,
         connection.begin(),
     ):
         yield connection
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except NoConnection as error:
+        raise _not_now("too many ask at once") from error
+    except OperationalError as error:
+        original = error.orig
+        if isinstance(original, sqlite3.Error):
+            # The lower byte is the kind, the rest its detail.
+            if (original.sqlite_errorcode & 0xFF) not in _STATES:
+                raise
+            raise _not_now(original.sqlite_errorname) from error
+        raise _not_now("no connection") from error
+
+
+def _not_now(why: str) -> Unavailable:
+    return Unavailable(f"the database does not answer: {why}", advice="send again later")
 
 
 def _set_up_sqlite(dbapi_connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:

@@ -136,8 +136,16 @@ studies = Table(
     Column("study_time", String(16), nullable=False),
     Column("accession_number", String(200), nullable=False),
     Column("description", String(400), nullable=False),
-    # Declared character sets -> Python codec, decided over all names of the study.
+    Column("referring_physician", String(400), nullable=False, server_default=""),
+    # Study ID (0020,0010), the sender's own number.
+    Column("study_number", String(64), nullable=False, server_default=""),
+    # Declared character sets (joined by a backslash) -> codec of inference.dicom.charsets, decided
+    # over all names of the study.
     Column("codecs", JSON, nullable=False),
+    # What the texts above were made from, one character for each byte, and what decides the codecs:
+    # both are looked at again when the study settles.
+    Column("texts_as_sent", JSON, nullable=False, server_default="{}"),
+    Column("charset_votes", JSON, nullable=False, server_default="{}"),
     # Name, patient ID and accession number, normalised for search.
     Column("search", String(1000), nullable=False),
     Index(None, "study_date"),
@@ -153,6 +161,8 @@ series = Table(
     Column("number", Integer),
     Column("description", String(400), nullable=False),
     Column("body_part", String(64), nullable=False),
+    # As of studies.
+    Column("texts_as_sent", JSON, nullable=False, server_default="{}"),
     UniqueConstraint("study_id", "series_uid"),
 )
 

@@ -1,0 +1,326 @@
+"""The store: bytes under their SHA-256, durable before anybody is told.
+
+::
+
+    <store>/tmp/<host>.<process>.<random>     being written
+    <store>/ab/cd/abcd...                     whole: its name is its SHA-256
+
+    bytes -> fsync(file) -> rename -> fsync(folder, new parents) -> database commit -> answer
+
+An object never changes and nothing on the way of receiving deletes one. A crash leaves at most a
+temporary file, swept at the next start, or an object to which no row refers. One after the other
+the syncs of an object cost 6 to 13 ms; sixteen at a time share them (docs/archive.md).
+"""
+
+import hashlib
+import logging
+import os
+import re
+import secrets
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.errors import ObjectDamaged, Unavailable
+from serving.faults import point
+
+log = logging.getLogger(__name__)
+
+SYNCING_THREADS = 16
+# Older than any upload may take: whoever wrote it is gone or will never end.
+STALE_S = 24 * 3600.0
+_CHUNK_BYTES = 1 << 20
+_KEY = re.compile(r"[0-9a-f]{64}")
+_TEMPORARY = re.compile(r"(?P<host>[A-Za-z0-9-]+)\.(?P<process>\d+)\.[0-9a-f]+(\.inflated)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object that is durable in the store."""
+
+    sha256: str
+    size_bytes: int
+
+
+class Incoming:
+    """Bytes on their way into the store: a temporary file, counted and hashed as it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.size_bytes = 0
+        self._digest = hashlib.sha256()
+        self._is_handed_over = False
+        # Unbuffered: what was written can be read by its path at once.
+        self._out = path.open("xb", buffering=0)
+
+    @property
+    def sha256(self) -> str:
+        """The hash of what was written so far, in hexadecimal."""
+        return self._digest.hexdigest()
+
+    def write(self, data: bytes) -> None:
+        """Append.
+
+        Raises
+        ------
+        Unavailable
+            ``unavailable``: no room.
+        """
+        left = memoryview(data)
+        self._digest.update(left)
+        self.size_bytes += len(left)
+        with _unavailable():
+            while left:
+                left = left[self._out.write(left) :]
+
+    def close(self) -> None:
+        """End writing; a request of thousands of parts must not hold thousands of files open."""
+        self._out.close()
+
+
+class Store:
+    """A folder of objects; one process may have several, several processes may share a folder.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self._tmp = self.folder / "tmp"
+        self._durable: set[Path] = set()
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+        with _unavailable():
+            self._tmp.mkdir(parents=True, exist_ok=True)
+            _sync_folder(self.folder.parent)
+            _sync_folder(self.folder)
+
+    @contextmanager
+    def new(self) -> Iterator[Incoming]:
+        """Give a place for new bytes; unless they are kept, they are gone when the block ends.
+
+        Raises
+        ------
+        Unavailable
+            ``unavailable``: no room.
+        """
+        with _unavailable():
+            incoming = Incoming(self._tmp / f"{_host()}.{os.getpid()}.{secrets.token_hex(16)}")
+        try:
+            yield incoming
+        finally:
+            incoming.close()
+            if not incoming._is_handed_over:
+                incoming.path.unlink(missing_ok=True)
+
+    def keep(self, *incoming: Incoming) -> tuple[Stored, ...]:
+        """Make them durable, several at a time; returns when all are, in the same order.
+
+        An object that is there already is written anew: the bytes are the same, and a damaged one
+        is whole again.
+
+        Raises
+        ------
+        Unavailable
+            ``unavailable``: at least one could not be written. The others may be in the store;
+            without a row they are nobody's.
+        """
+        if len(incoming) == 1:
+            incoming[0]._is_handed_over = True
+            return (self._keep(incoming[0]),)
+        waiting = [self.keep_later(one) for one in incoming]
+        # All of them end before one error is told, so that nothing is written behind our back.
+        errors = [error for future in waiting if (error := future.exception()) is not None]
+        if errors:
+            raise errors[0]
+        return tuple(future.result() for future in waiting)
+
+    def keep_later(self, incoming: Incoming) -> "Future[Stored]":
+        """Begin to make one durable while the next one is received; the result comes later."""
+        incoming.close()
+        incoming._is_handed_over = True
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(SYNCING_THREADS, "store")
+        return self._pool.submit(self._keep, incoming)
+
+    def put_bytes(self, data: bytes) -> Stored:
+        """Keep one object that is in memory.
+
+        Raises
+        ------
+        Unavailable
+            ``unavailable``: no room.
+        """
+        with self.new() as incoming:
+            incoming.write(data)
+            return self.keep(incoming)[0]
+
+    def path(self, sha256: str) -> Path:
+        """Return where an object lies, whether it is there or not.
+
+        Its bytes are not checked: see :meth:`check`.
+        """
+        if not _KEY.fullmatch(sha256):
+            raise ValueError("no SHA-256 in hexadecimal")
+        return self.folder / sha256[:2] / sha256[2:4] / sha256
+
+    def check(self, sha256: str) -> Path:
+        """Return where an object lies after its bytes were hashed, in little memory.
+
+        Raises
+        ------
+        ObjectDamaged
+            ``object-damaged``: it is absent, or its bytes are no longer those that came.
+        """
+        digest = hashlib.sha256()
+        for chunk in self._chunks(sha256):
+            digest.update(chunk)
+        _must_be(sha256, digest.hexdigest())
+        return self.path(sha256)
+
+    def read(self, sha256: str) -> bytes:
+        """Return a whole object after its bytes were hashed.
+
+        Raises
+        ------
+        ObjectDamaged
+            ``object-damaged``: it is absent, or its bytes are no longer those that came.
+        """
+        data = b"".join(self._chunks(sha256))
+        _must_be(sha256, hashlib.sha256(data).hexdigest())
+        return data
+
+    def free_bytes(self) -> int:
+        """Return how much room is left for an unprivileged process."""
+        return shutil.disk_usage(self.folder).free
+
+    def sweep(self, now: float | None = None) -> int:
+        """Remove temporary files of dead processes and of days past; call it at a start.
+
+        Returns
+        -------
+        How many there were.
+        """
+        now = time.time() if now is None else now
+        swept = 0
+        for path in self._tmp.iterdir():
+            try:
+                is_stale = now - path.stat().st_mtime > STALE_S
+                if is_stale or _is_of_a_dead_process(path.name):
+                    path.unlink()
+                    swept += 1
+            except FileNotFoundError:
+                # Kept or removed by its owner in this moment.
+                continue
+        if swept:
+            log.info("temporary files swept", extra={"files": swept})
+        return swept
+
+    def close(self) -> None:
+        """End the threads; what they have begun is finished first."""
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def _keep(self, incoming: Incoming) -> Stored:
+        sha256 = incoming.sha256
+        target = self.path(sha256)
+        try:
+            incoming.close()
+            point("after-bytes")
+            with _unavailable():
+                _sync(incoming.path)
+                self._make_durable(target.parent)
+                incoming.path.rename(target)
+                _sync_folder(target.parent)
+        finally:
+            incoming.path.unlink(missing_ok=True)
+        point("after-fsync")
+        return Stored(sha256, incoming.size_bytes)
+
+    def _make_durable(self, folder: Path) -> None:
+        """Make a folder ``ab/cd``; each process syncs its parents once, whoever made it."""
+        for made in (folder.parent, folder):
+            if made not in self._durable:
+                made.mkdir(exist_ok=True)
+                _sync_folder(made.parent)
+                self._durable.add(made)
+
+    def _chunks(self, sha256: str) -> Iterator[bytes]:
+        try:
+            with self.path(sha256).open("rb", buffering=0) as stream:
+                while chunk := stream.read(_CHUNK_BYTES):
+                    yield chunk
+        except FileNotFoundError as error:
+            raise _damaged(sha256, "is not in the store") from error
+        except OSError as error:
+            raise _damaged(sha256, f"cannot be read: {error.strerror}") from error
+
+
+def _must_be(sha256: str, found: str) -> None:
+    if found != sha256:
+        raise _damaged(sha256, "no longer has the bytes that were received")
+
+
+def _damaged(sha256: str, what: str) -> ObjectDamaged:
+    return ObjectDamaged(
+        f"object {sha256[:12]} {what}", advice="send the instance again, or restore a backup"
+    )
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    """Turn a full or failing disk into the answer "send again later"."""
+    try:
+        yield
+    except OSError as error:
+        log.error("the store cannot be written", extra={"reason": error.strerror})
+        raise Unavailable(
+            f"the store cannot be written: {error.strerror}",
+            advice="send again later; whoever runs the service must make room",
+        ) from error
+
+
+def _sync(path: Path) -> None:
+    # Of another descriptor than wrote it: fsync is about the file, and an error of writing back
+    # that nobody has seen yet is reported to it (Linux 4.13 and later).
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _host() -> str:
+    """Return this machine's name in letters of a file name: a store may be shared by several."""
+    return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname()) or "host"
+
+
+def _is_of_a_dead_process(name: str) -> bool:
+    found = _TEMPORARY.fullmatch(name)
+    if found is None or found["host"] != _host():
+        return False
+    try:
+        os.kill(int(found["process"]), 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False

@@ -1,0 +1,44 @@
+"""How names and numbers are made comparable: what was indexed and what is asked go the same way.
+
+Width, case and the signs between the parts of a name do not count, so ``WANG^WEI`` is found by
+``wang wei``, ``Wei Wang`` and ``wangwei``, and a Chinese name by its two characters or by one.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+SEARCH_CHARACTERS = 1000
+"""Of the columns ``search`` in studies and cases."""
+
+# Between components (^) and groups (=) of a name, between values, and blanks of every kind. Marks
+# of writing direction are of no width and no meaning here.
+_BREAKS = re.compile(r"[\^=\\,;\s\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+")
+
+
+def normalise(text: str) -> str:
+    """Return a text in its comparable form: words with one blank between them."""
+    return _BREAKS.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+
+
+def search_terms(query: str) -> tuple[str, ...]:
+    """Return the words of a query: each of them must be contained in the search text."""
+    return tuple(dict.fromkeys(normalise(query).split()))
+
+
+def search_text(name: str, others: Iterable[str]) -> str:
+    """Return what a study is searched by.
+
+    Parameters
+    ----------
+    name
+        Patient's Name as in DICOM: up to three groups (``=``) of components (``^``), each group
+        searchable with and without blanks.
+    others
+        Patient ID, accession number.
+    """
+    parts = [normalise(other) for other in others]
+    for group in name.split("="):
+        words = normalise(group)
+        parts += [words, words.replace(" ", "")]
+    return "\n".join(dict.fromkeys(part for part in parts if part))[:SEARCH_CHARACTERS]
