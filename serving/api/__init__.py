@@ -1,0 +1,1 @@
+"""What other programs ask over HTTP: DICOMweb and our own ``/api/v1``."""
