@@ -73,6 +73,8 @@ class PhantomSpec:
         Standard deviation in the middle of the body at 1.25 mm slices; thicker ones have less.
     seed
         Below 1000: demonstration and tests.
+    patient
+        Patient's Name (0010,0010) in the script of ``names``; empty: the style's own.
     """
 
     nodules: tuple[NoduleSpec, ...] = ()
@@ -84,6 +86,7 @@ class PhantomSpec:
     seed: int = 1
     names: NameStyle = NameStyle.UTF8
     pixels: PixelStyle = PixelStyle.UNSIGNED_12
+    patient: str = ""
 
     def __post_init__(self) -> None:
         checks = (
