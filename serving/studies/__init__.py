@@ -1,0 +1,1 @@
+"""The life of a study: received, settled, analysed, superseded. Composes the stores below."""
