@@ -19,6 +19,7 @@ from pydicom.uid import UID
 from firstread.errors import SeveralStudies, UsageError
 from inference.dicom.body_parts import names_body_part
 from inference.dicom.instance import Frame, Series, Study, Upload
+from inference.dicom.listing import list_studies
 from inference.dicom.placement import SAME_POSITION_MM, is_placed
 from models.package import InputContract
 
@@ -186,9 +187,9 @@ def choose_study(upload: Upload, study_uid: str | None) -> Study:
         for study in named:
             if study.uid == study_uid:
                 return study
-        raise UsageError("the input has no study of that UID", advice=_listed(named))
+        raise UsageError("the input has no study of that UID", advice=_choose_one(named))
     if len(named) > 1:
-        raise SeveralStudies(f"the input holds {len(named)} studies", advice=_listed(named))
+        raise SeveralStudies(f"the input holds {len(named)} studies", advice=_choose_one(named))
     if named and named[0].has_named_ct:
         return named[0]
     nameless = [study for study in upload.studies if not study.uid and study.ct_instances]
@@ -207,16 +208,10 @@ def _gathered(studies: Sequence[Study]) -> Study:
     return Study(studies[0].uid, (*gathered, *(one for one in series if one.uid)), codecs)
 
 
-def _instances(study: Study) -> int:
-    return sum(len(series.instances) for series in study.series)
-
-
-def _listed(studies: Sequence[Study]) -> str:
-    lines = [
-        f"{study.uid} ({len(study.series)} series, {_instances(study)} instances)"
-        for study in studies
-    ]
-    return "choose one with --study: " + "; ".join(lines)
+def _choose_one(named: Sequence[Study]) -> str:
+    if not named:
+        return "no study of the input has a UID: leave out --study"
+    return "choose one with --study UID:\n" + list_studies(named)
 
 
 def rank_series(study: Study, contract: InputContract) -> Choice:
@@ -250,7 +245,7 @@ def rank_series(study: Study, contract: InputContract) -> Choice:
 def _why(winner: Facts, losers: int) -> str:
     where = "the only CT series" if not losers else f"fittest of {losers + 1} CT series"
     if winner.is_localizer or winner.slices < 2:
-        return f"{where}: {winner.slices} slices"
+        return f"{where}: {winner.slices} slice{'' if winner.slices == 1 else 's'}"
     kernel = f", kernel {winner.kernel}" if winner.kernel else ""
     axial = "axial " if winner.is_axial else ""
     return (

@@ -125,7 +125,8 @@ def _gate_only(
 
 
 def _tell_verdict(verdict: dict[str, Any], choice: dict[str, Any]) -> None:
-    tell(f"verdict: {verdict['status']}  ({choice['instances']} instances; {choice['why']})")
+    instances = "1 instance" if choice["instances"] == 1 else f"{choice['instances']} instances"
+    tell(f"verdict: {verdict['status']}  ({instances}; {choice['why']})")
     for why, count in choice["unread"].items():
         tell(f"  not read: {count} file(s), {why}; slices may be lost with them")
     for reason in verdict["reasons"]:

@@ -53,10 +53,10 @@ def tell_json(document: Any) -> None:
 
 
 def say_error(code: str, message: str, advice: str) -> None:
-    """Write an error in one line, and what to do next below it."""
+    """Write an error in one line, and what to do next below it; a list in it stays a list."""
     say(f"error[{code}]: {message}")
     if advice:
-        say(f"  hint: {advice}")
+        say("  hint: " + advice.replace("\n", "\n  "))
 
 
 def speak_any_locale() -> None:

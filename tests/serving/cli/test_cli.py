@@ -92,8 +92,12 @@ def test_two_studies_exit_2_with_their_list_and_one_can_be_chosen(
     uids = [pydicom.dcmread(folder / "0001.dcm").StudyInstanceUID for folder in (series, other)]
     code, _, err = run("analyse", series, other, "--gate-only", "--package", package)
     assert code == 2
-    assert err.startswith("error[several-studies]: ")
-    assert all(uid in err for uid in uids)
+    assert err.splitlines()[:2] == [
+        "error[several-studies]: the input holds 2 studies",
+        "  hint: choose one with --study UID:",
+    ]
+    lines = [f"    {uid}  CT  60 instances  2026-01-05" for uid in uids]
+    assert sorted(err.splitlines()[2:]) == sorted(lines)
     chosen = ("analyse", series, other, "--gate-only", "--package", package, "--study", uids[1])
     assert run(*chosen)[0] == 0
 
