@@ -59,11 +59,22 @@ class WrongMediaType(FirstreadError):
     http_status = 415
 
 
+class Misdirected(FirstreadError):
+    """The request is for another host than this one."""
+
+    code = "misdirected"
+    http_status = 421
+
+
 class TooManyRequests(FirstreadError):
-    """Throttled; try again later."""
+    """Throttled; try again after ``retry_after_s``."""
 
     code = "too-many-requests"
     http_status = 429
+
+    def __init__(self, message: str, *, advice: str = "", retry_after_s: float) -> None:
+        super().__init__(message, advice=advice)
+        self.retry_after_s = retry_after_s
 
 
 class Unavailable(FirstreadError):

@@ -1,0 +1,92 @@
+"""The log-in: one way through it for every name, so that an answer tells nothing about names."""
+
+from dataclasses import dataclass
+
+from argon2 import PasswordHasher
+from sqlalchemy import Connection, Engine, select, update
+
+from serving.accounts.passwords import HASHER, hash_password, is_outdated, is_right
+from serving.accounts.sessions import Lifetime, start_session
+from serving.accounts.throttle import begin_attempt, forgive
+from serving.accounts.users import normal_name
+from serving.database.engine import reading, writing
+from serving.database.tables import users
+from serving.errors import NotAuthenticated
+
+MOST_NAME = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    id: int
+    password_hash: str
+    is_active: bool
+    is_demonstration: bool
+
+
+class LogInRefused(NotAuthenticated):
+    """Name or password are wrong; which one is not said."""
+
+    code = "log-in-refused"
+
+
+def log_in(
+    engine: Engine,
+    *,
+    name: str,
+    password: str,
+    address: str,
+    may_demonstrate: bool,
+    lifetime: Lifetime,
+    now: float,
+    hasher: PasswordHasher = HASHER,
+) -> str:
+    """Return the secret of a new session.
+
+    Parameters
+    ----------
+    address
+        Of the client.
+    may_demonstrate
+        Whether an account whose password is public may be used from there.
+
+    Raises
+    ------
+    LogInRefused
+        ``log-in-refused``: also for who is not active any more.
+    TooManyRequests
+        ``too-many-requests``
+    """
+    name = normal_name(name[:MOST_NAME])
+    with writing(engine) as connection:
+        attempt = begin_attempt(connection, name, address, now)
+    with reading(engine) as connection:
+        found = _account(connection, name)
+    right = is_right(password, found.password_hash if found else None, hasher)
+    if found is None or not right:
+        raise _refused()
+    if not found.is_active or (found.is_demonstration and not may_demonstrate):
+        raise _refused()
+    fresh = hash_password(password, hasher) if is_outdated(found.password_hash, hasher) else None
+    with writing(engine) as connection:
+        # Nothing was locked while the password was worked on: it may be another by now.
+        if _account(connection, name) != found:
+            raise _refused()
+        forgive(connection, attempt)
+        if fresh is not None:
+            connection.execute(
+                update(users).where(users.c.id == found.id).values(password_hash=fresh)
+            )
+        return start_session(connection, found.id, lifetime, now)
+
+
+def _account(connection: Connection, name: str) -> _Account | None:
+    query = select(
+        users.c.id, users.c.password_hash, users.c.is_active, users.c.is_demonstration
+    ).where(users.c.name == name)
+    row = connection.execute(query).one_or_none()
+    return None if row is None else _Account(*row)
+
+
+def _refused() -> LogInRefused:
+    return LogInRefused("name or password are wrong", advice="try again")
