@@ -117,6 +117,12 @@ def test_no_lungs_is_no_chest() -> None:
     assert (reason.code, reason.status) == (Code.NOT_CHEST, Status.REFUSE)
 
 
+def test_a_single_slice_is_not_asked_for_a_volume_of_lung() -> None:
+    assert judged(a_chest()[50:51], none=True) == []
+    (reason,) = judged(a_chest()[50:52], none=True)
+    assert reason.code is Code.NOT_CHEST
+
+
 def test_a_header_that_says_chest_does_not_make_one() -> None:
     (reason,) = judged(a_chest(), none=True, body_part="CHEST")
     assert reason.code is Code.NOT_CHEST

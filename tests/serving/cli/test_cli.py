@@ -43,6 +43,16 @@ def test_gate_only_says_the_same_verdict_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_single_slice_is_too_few_and_nothing_else(run: Run, package: Path, series: Path) -> None:
+    words = ("analyse", series / "0030.dcm", "--gate-only", "--package", package)
+    code, out, _ = run(*words)
+    first, reason, in_chinese = out.splitlines()
+    assert code == 5
+    assert first == "verdict: refuse  (1 instance; the only CT series: 1 slice)"
+    assert reason.startswith("  too-few-slices: Only 1 slice(s)")
+    assert in_chinese.strip()
+
+
 def test_gate_only_needs_no_weights(run: Run, package: Path, series: Path, tmp_path: Path) -> None:
     shutil.copytree(package, tmp_path / "p")
     (tmp_path / "p/detect.onnx").unlink()
