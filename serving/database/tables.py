@@ -263,6 +263,8 @@ results = Table(
     Column("input_sha256", String(64), nullable=False),
     Column("generation", Integer, nullable=False),
     Column("status", String(16), nullable=False),
+    # Codes of the verdict's reasons.
+    Column("codes", JSON, nullable=False, server_default=text("'[]'")),
     Column("timings_s", JSON, nullable=False),
     Column("is_visible", Boolean, nullable=False),
     Column("created_at", Double, nullable=False),
