@@ -24,9 +24,18 @@ app = typer.Typer(
 )
 
 
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        version.version(as_json=False)
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     debug: bool = typer.Option(False, "--debug", help="Show a traceback when something fails."),
+    is_version_asked: bool = typer.Option(
+        False, "--version", is_eager=True, callback=_tell_version, help="As firstread version."
+    ),
 ) -> None:
     """Options of every command; ``--debug`` is read by :func:`run` wherever it stands."""
 

@@ -203,6 +203,34 @@ def test_models_show_and_verify_name_the_same_identity(run: Run, package: Path) 
     assert verified["package"] == f"{shown['name']}@{shown['version']}"
 
 
+@pytest.mark.parametrize("text", ["8，12", "8、12", "８, 12", " 8 ，12，"])
+def test_diameters_may_be_typed_on_a_chinese_keyboard(run: Run, tmp_path: Path, text: str) -> None:
+    words = ("phantom", tmp_path / "p", "--slices", 40, "--spacing", 2.5, "--matrix", 64, "--json")
+    nodules = json.loads(run(*words, "--nodules", text)[1])["nodules"]
+    assert [nodule["diameter_mm"] for nodule in nodules] == [8.0, 12.0]
+
+
+def test_a_phantom_that_would_not_be_scored_says_so_at_once(run: Run, tmp_path: Path) -> None:
+    words = ("phantom", tmp_path / "p", "--slices", 24, "--spacing", 3.5, "--nodules", "")
+    notes = run(*words, "--matrix", 128)[2].splitlines()
+    code, out, _ = run("analyse", tmp_path / "p", "--gate-only", "--json")
+    reasons = {reason["code"] for reason in json.loads(out)["verdict"]["reasons"]}
+    assert code == 5
+    assert {"pixels-too-large", "slices-too-thick", "too-few-slices"} <= reasons
+    said = {note.partition("(")[2].partition(":")[0] for note in notes}
+    assert said == {"pixels-too-large", "slices-too-thick", "too-few-slices"}
+    assert all(note.startswith("note: lung_nodule@") for note in notes)
+
+
+def test_a_phantom_that_can_be_scored_has_no_note(run: Run, tmp_path: Path) -> None:
+    words = ("phantom", tmp_path / "p", "--slices", 40, "--spacing", 2.5, "--nodules", "")
+    assert run(*words, "--matrix", 359)[2] == ""
+
+
+def test_version_is_an_option_as_well_as_a_command(run: Run) -> None:
+    assert run("--version") == run("version")
+
+
 def test_version_names_the_runtimes(run: Run) -> None:
     document = json.loads(run("version", "--json")[1])
     assert document["firstread"]
