@@ -46,6 +46,11 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
     assert not missing
 
 
+def test_the_readme_leads_to_every_page() -> None:
+    links = set(re.findall(r"\]\((docs/[^)#]+)\)", (ROOT / "README.md").read_text("utf-8")))
+    assert {str(page.relative_to(ROOT)) for page in ROOT.glob("docs/*.md")} <= links
+
+
 def test_every_error_code_stands_in_the_reference() -> None:
     from firstread import errors
 
