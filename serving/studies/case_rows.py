@@ -1,0 +1,113 @@
+"""The rows of cases and results, as the life of a study changes them.
+
+Every change raises the case's version and is recorded as an event in the same transaction.
+"""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, insert, select, update
+
+from serving.database.tables import cases, result_files, results, sites
+from serving.events.log import Kind, record
+from serving.worklist.states import AiState, OrderedClass, ReadingState
+from serving.worklist.urgency import UrgencyPolicy, judge_urgency
+
+_ON_ARRIVAL = "on_arrival"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A case in the middle of a change."""
+
+    id: str
+    site_id: int
+    version: int
+    ai_state: AiState
+
+
+def case_of_study(connection: Connection, study_id: int) -> RowMapping | None:
+    """Return the row of a study's case; a study without images has none."""
+    query = select(cases).where(cases.c.study_id == study_id)
+    return connection.execute(query).mappings().one_or_none()
+
+
+def open_case(connection: Connection, policy: UrgencyPolicy, study: RowMapping, now: float) -> Case:
+    """Make a study's case: receiving, in the place that its site's orders give it."""
+    columns = (sites.c.ordered_class, sites.c.application)
+    site = connection.execute(select(*columns).where(sites.c.id == study["site_id"])).one()
+    ordered = OrderedClass(site.ordered_class)
+    urgency = judge_urgency(policy, ordered, now)
+    is_applied = site.application == _ON_ARRIVAL
+    # Random, so that an address tells nothing about order or number of cases.
+    case_id = secrets.token_hex(16)
+    connection.execute(
+        insert(cases).values(
+            id=case_id,
+            study_id=study["id"],
+            site_id=study["site_id"],
+            ai_state=AiState.RECEIVING.value,
+            reading_state=(ReadingState.ROUTED if is_applied else ReadingState.UNAPPLIED).value,
+            ordered_class=ordered.value,
+            urgency_class=urgency.urgency_class.value,
+            class_rank=urgency.class_rank,
+            arrived_at=now,
+            due_at=urgency.due_at,
+            reasons=[dict(reason) for reason in urgency.reasons],
+            summary={},
+            version=1,
+            search=study["search"],
+        )
+    )
+    return Case(case_id, study["site_id"], 1, AiState.RECEIVING)
+
+
+def change_case(connection: Connection, study_id: int, values: Mapping[str, Any]) -> Case:
+    """Change a study's case and raise its version."""
+    statement = (
+        update(cases)
+        .where(cases.c.study_id == study_id)
+        .values(version=cases.c.version + 1, **values)
+        .returning(cases.c.id, cases.c.site_id, cases.c.version, cases.c.ai_state)
+    )
+    case_id, site_id, version, ai_state = connection.execute(statement).one()
+    return Case(case_id, site_id, version, AiState(ai_state))
+
+
+def tell(
+    connection: Connection, case: Case, kind: Kind, details: Mapping[str, Any], at: float
+) -> None:
+    """Record what happened to a case."""
+    record(connection, case.id, case.site_id, case.version, kind, details=details, at=at)
+
+
+def hide_visible_result(connection: Connection, case_id: str, now: float) -> str | None:
+    """Let a case's visible result give way; return its package, or None where there was none."""
+    statement = (
+        update(results)
+        .where(results.c.case_id == case_id, results.c.is_visible)
+        .values(is_visible=False, superseded_at=now)
+        .returning(results.c.package_name, results.c.package_version)
+    )
+    hidden = connection.execute(statement).one_or_none()
+    return f"{hidden[0]}@{hidden[1]}" if hidden else None
+
+
+def add_result(
+    connection: Connection, values: Mapping[str, Any], files: Mapping[str, tuple[str, int]]
+) -> int:
+    """Add a visible result with its files (name -> SHA-256 and size); return its id.
+
+    A second visible one of a case is made impossible by a unique index.
+    """
+    statement = insert(results).values(is_visible=True, **values).returning(results.c.id)
+    result_id = int(connection.execute(statement).scalar_one())
+    rows = [
+        {"result_id": result_id, "name": name, "sha256": sha256, "size_bytes": size_bytes}
+        for name, (sha256, size_bytes) in sorted(files.items())
+    ]
+    if rows:
+        connection.execute(insert(result_files), rows)
+    return result_id
