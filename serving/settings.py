@@ -60,6 +60,8 @@ class Settings(BaseSettings):
         A log-in ends after so long without use.
     session_longest_s
         And after so long whatever its use.
+    ping_s
+        Open pages hear so often that they are live, and say that they are not after two silences.
     metrics_token
         Lets a scraper read ``/metrics`` from elsewhere than loopback.
     demonstration
@@ -93,6 +95,7 @@ class Settings(BaseSettings):
     free_bytes: Bytes = 2 * GIB
     session_s: Seconds = 12 * 3600.0
     session_longest_s: Seconds = 24 * 3600.0
+    ping_s: Seconds = 10.0
     metrics_token: str | None = None
     demonstration: bool = False
     secure_cookies: bool = False

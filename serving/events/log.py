@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, Select, func, insert, select
 
 from serving.database.tables import events
 
@@ -79,7 +79,17 @@ def record(
 def tail(connection: Connection, after_id: int, limit: int) -> tuple[Event, ...]:
     """Return what changed after an event, the oldest first, at most ``limit`` of it."""
     query = select(events).where(events.c.id > after_id).order_by(events.c.id).limit(limit)
-    return tuple(Event(**row._mapping) for row in connection.execute(query))
+    return _events(connection, query)
+
+
+def seen_since(
+    connection: Connection, site_id: int | None, after_id: int, until_id: int, limit: int
+) -> tuple[Event, ...]:
+    """Return what changed after one event and until another, of one site or of all."""
+    query = select(events).where(events.c.id > after_id, events.c.id <= until_id)
+    if site_id is not None:
+        query = query.where(events.c.site_id == site_id)
+    return _events(connection, query.order_by(events.c.id).limit(limit))
 
 
 def last_id(connection: Connection) -> int:
@@ -90,4 +100,8 @@ def last_id(connection: Connection) -> int:
 def history(connection: Connection, case_id: str) -> tuple[Event, ...]:
     """Return everything that happened to a case, the oldest first."""
     query = select(events).where(events.c.case_id == case_id).order_by(events.c.id)
+    return _events(connection, query)
+
+
+def _events(connection: Connection, query: Select[Any]) -> tuple[Event, ...]:
     return tuple(Event(**row._mapping) for row in connection.execute(query))

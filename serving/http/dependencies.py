@@ -14,6 +14,7 @@ from starlette.requests import Request
 from serving.accounts.caller import Caller, Right
 from serving.archive.store import Store
 from serving.errors import NotAllowed, NotAuthenticated
+from serving.events.hub import Hub
 from serving.settings import Settings
 from serving.worklist.urgency import UrgencyPolicy
 
@@ -28,6 +29,8 @@ class Service:
         Of the database: ``reading(engine)``, ``writing(engine)``.
     policy
         What is urgent.
+    hub
+        Tells open pages what changed.
     templates
         Of the pages.
     clock
@@ -38,6 +41,7 @@ class Service:
     engine: Engine
     store: Store
     policy: UrgencyPolicy
+    hub: Hub
     templates: Environment
     clock: Callable[[], float]
 

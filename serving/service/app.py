@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from serving.archive.store import Store
 from serving.database.engine import open_engine
+from serving.events.hub import Hub
 from serving.http.dependencies import Service
 from serving.settings import Settings, read_settings
 from serving.web import templating
@@ -41,11 +42,13 @@ def create_app(
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
     )
+    engine = open_engine(settings.database_url)
     app.state.service = Service(
         settings=settings,
-        engine=open_engine(settings.database_url),
+        engine=engine,
         store=Store(settings.store_folder),
         policy=read_policy(settings.urgency),
+        hub=Hub(engine, ping_every_s=settings.ping_s),
         templates=templating.environment(),
         clock=clock,
     )
