@@ -185,7 +185,7 @@ instances = Table(
     # False for SEG, SR and everything else that is made from images: never starts an analysis.
     Column("is_source", Boolean, nullable=False),
     # Our own results: shown only while their result is.
-    Column("result_id", ForeignKey("results.id", use_alter=True)),
+    Column("result_id", ForeignKey("results.id")),
     Column("received_at", Double, nullable=False),
     Index(None, "study_id", "sop_instance_uid"),
     Index(None, "sha256"),

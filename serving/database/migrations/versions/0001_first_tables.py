@@ -1,0 +1,314 @@
+"""The tables of the first version."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make the change; there is no way back but the copy that was made before."""
+    op.create_table(
+        "log_in_failures",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("subject", sa.String(length=64), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_log_in_failures")),
+    )
+    op.create_index(
+        op.f("ix_log_in_failures_subject_at"), "log_in_failures", ["subject", "at"], unique=False
+    )
+    op.create_table(
+        "sites",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("code", sa.String(length=32), nullable=False),
+        sa.Column("name", sa.String(length=200), nullable=False),
+        sa.Column("ordered_class", sa.String(length=16), server_default="routine", nullable=False),
+        sa.Column("application", sa.String(length=16), server_default="on_arrival", nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sites")),
+        sa.UniqueConstraint("code", name=op.f("uq_sites_code")),
+    )
+    op.create_table(
+        "workers",
+        sa.Column("owner", sa.String(length=64), nullable=False),
+        sa.Column("engine", sa.String(length=16), nullable=False),
+        sa.Column("is_healthy", sa.Boolean(), nullable=False),
+        sa.Column("seen_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("owner", name=op.f("pk_workers")),
+    )
+    op.create_table(
+        "studies",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("study_uid", sa.String(length=64), nullable=False),
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("generation", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("received_at", sa.Double(), nullable=False),
+        sa.Column("image_received_at", sa.Double(), nullable=True),
+        sa.Column("patient_name", sa.String(length=400), nullable=False),
+        sa.Column("patient_id", sa.String(length=200), nullable=False),
+        sa.Column("birth_date", sa.String(length=8), nullable=False),
+        sa.Column("sex", sa.String(length=16), nullable=False),
+        sa.Column("study_date", sa.String(length=8), nullable=False),
+        sa.Column("study_time", sa.String(length=16), nullable=False),
+        sa.Column("accession_number", sa.String(length=200), nullable=False),
+        sa.Column("description", sa.String(length=400), nullable=False),
+        sa.Column("referring_physician", sa.String(length=400), server_default="", nullable=False),
+        sa.Column("study_number", sa.String(length=64), server_default="", nullable=False),
+        sa.Column("codecs", sa.JSON(), nullable=False),
+        sa.Column("texts_as_sent", sa.JSON(), server_default="{}", nullable=False),
+        sa.Column("charset_votes", sa.JSON(), server_default="{}", nullable=False),
+        sa.Column("search", sa.String(length=1000), nullable=False),
+        sa.ForeignKeyConstraint(["site_id"], ["sites.id"], name=op.f("fk_studies_site_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_studies")),
+        sa.UniqueConstraint("study_uid", name=op.f("uq_studies_study_uid")),
+    )
+    op.create_index(op.f("ix_studies_site_id"), "studies", ["site_id"], unique=False)
+    op.create_index(op.f("ix_studies_study_date"), "studies", ["study_date"], unique=False)
+    op.create_table(
+        "tokens",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("label", sa.String(length=100), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("used_at", sa.Double(), nullable=True),
+        sa.Column("revoked_at", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(["site_id"], ["sites.id"], name=op.f("fk_tokens_site_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_tokens")),
+        sa.UniqueConstraint("sha256", name=op.f("uq_tokens_sha256")),
+    )
+    op.create_table(
+        "users",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("password_hash", sa.String(length=200), nullable=False),
+        sa.Column("role", sa.String(length=16), nullable=False),
+        sa.Column("site_id", sa.Integer(), nullable=True),
+        sa.Column("language", sa.String(length=8), nullable=True),
+        sa.Column("theme", sa.String(length=8), nullable=True),
+        sa.Column("is_active", sa.Boolean(), server_default=sa.text("1"), nullable=False),
+        sa.Column("is_demonstration", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["site_id"], ["sites.id"], name=op.f("fk_users_site_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
+        sa.UniqueConstraint("name", name=op.f("uq_users_name")),
+    )
+    op.create_table(
+        "cases",
+        sa.Column("id", sa.String(length=32), nullable=False),
+        sa.Column("study_id", sa.Integer(), nullable=False),
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("ai_state", sa.String(length=16), nullable=False),
+        sa.Column("reading_state", sa.String(length=16), nullable=False),
+        sa.Column("ordered_class", sa.String(length=16), nullable=False),
+        sa.Column("urgency_class", sa.String(length=16), nullable=False),
+        sa.Column("class_rank", sa.Integer(), nullable=False),
+        sa.Column("arrived_at", sa.Double(), nullable=False),
+        sa.Column("due_at", sa.Double(), nullable=False),
+        sa.Column("reasons", sa.JSON(), nullable=False),
+        sa.Column("summary", sa.JSON(), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("search", sa.String(length=1000), nullable=False),
+        sa.ForeignKeyConstraint(["site_id"], ["sites.id"], name=op.f("fk_cases_site_id")),
+        sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name=op.f("fk_cases_study_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_cases")),
+        sa.UniqueConstraint("study_id", name=op.f("uq_cases_study_id")),
+    )
+    op.create_index(
+        "ix_cases_ai_state_order",
+        "cases",
+        ["ai_state", "class_rank", "due_at", "arrived_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_cases_order",
+        "cases",
+        ["class_rank", "due_at", "arrived_at", "id", "search"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_cases_site_ai_state_order",
+        "cases",
+        ["site_id", "ai_state", "class_rank", "due_at", "arrived_at", "id"],
+        unique=False,
+    )
+    op.create_index(
+        "ix_cases_site_order",
+        "cases",
+        ["site_id", "class_rank", "due_at", "arrived_at", "id"],
+        unique=False,
+    )
+    op.create_table(
+        "conflicts",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("study_id", sa.Integer(), nullable=False),
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("sop_instance_uid", sa.String(length=64), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("size_bytes", sa.Integer(), nullable=False),
+        sa.Column("received_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["site_id"], ["sites.id"], name=op.f("fk_conflicts_site_id")),
+        sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name=op.f("fk_conflicts_study_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_conflicts")),
+        sa.UniqueConstraint(
+            "sop_instance_uid", "sha256", name=op.f("uq_conflicts_sop_instance_uid_sha256")
+        ),
+    )
+    op.create_index(op.f("ix_conflicts_study_id"), "conflicts", ["study_id"], unique=False)
+    op.create_table(
+        "jobs",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("study_id", sa.Integer(), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("rank", sa.Integer(), nullable=False),
+        sa.Column("queued_at", sa.Double(), nullable=False),
+        sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("token", sa.Integer(), server_default=sa.text("0"), nullable=False),
+        sa.Column("owner", sa.String(length=64), nullable=True),
+        sa.Column("lease_until", sa.Double(), nullable=True),
+        sa.Column("started_at", sa.Double(), nullable=True),
+        sa.Column("finished_at", sa.Double(), nullable=True),
+        sa.Column("error", sa.String(length=200), nullable=True),
+        sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name=op.f("fk_jobs_study_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
+        sa.UniqueConstraint("study_id", "generation", name=op.f("uq_jobs_study_id_generation")),
+    )
+    op.create_index(
+        op.f("ix_jobs_state_rank_queued_at"), "jobs", ["state", "rank", "queued_at"], unique=False
+    )
+    op.create_index(op.f("ix_jobs_study_id"), "jobs", ["study_id"], unique=False)
+    op.create_table(
+        "series",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("study_id", sa.Integer(), nullable=False),
+        sa.Column("series_uid", sa.String(length=64), nullable=False),
+        sa.Column("modality", sa.String(length=16), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=True),
+        sa.Column("description", sa.String(length=400), nullable=False),
+        sa.Column("body_part", sa.String(length=64), nullable=False),
+        sa.Column("texts_as_sent", sa.JSON(), server_default="{}", nullable=False),
+        sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name=op.f("fk_series_study_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_series")),
+        sa.UniqueConstraint("study_id", "series_uid", name=op.f("uq_series_study_id_series_uid")),
+    )
+    op.create_index(op.f("ix_series_study_id"), "series", ["study_id"], unique=False)
+    op.create_table(
+        "sessions",
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("csrf_token", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("seen_at", sa.Double(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_sessions_user_id")),
+        sa.PrimaryKeyConstraint("sha256", name=op.f("pk_sessions")),
+    )
+    op.create_index(op.f("ix_sessions_user_id"), "sessions", ["user_id"], unique=False)
+    op.create_table(
+        "events",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("case_id", sa.String(length=32), nullable=False),
+        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.CheckConstraint("version > 0", name=op.f("ck_events_version")),
+        sa.ForeignKeyConstraint(["case_id"], ["cases.id"], name=op.f("fk_events_case_id")),
+        sa.ForeignKeyConstraint(["site_id"], ["sites.id"], name=op.f("fk_events_site_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_events")),
+        sqlite_autoincrement=True,
+    )
+    op.create_index(op.f("ix_events_case_id_id"), "events", ["case_id", "id"], unique=False)
+    op.create_table(
+        "results",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("case_id", sa.String(length=32), nullable=False),
+        sa.Column("package_name", sa.String(length=64), nullable=False),
+        sa.Column("package_version", sa.String(length=32), nullable=False),
+        sa.Column("package_sha256", sa.String(length=64), nullable=False),
+        sa.Column("software_version", sa.String(length=32), nullable=False),
+        sa.Column("input_sha256", sa.String(length=64), nullable=False),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("codes", sa.JSON(), server_default=sa.text("'[]'"), nullable=False),
+        sa.Column("timings_s", sa.JSON(), nullable=False),
+        sa.Column("is_visible", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("superseded_at", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(["case_id"], ["cases.id"], name=op.f("fk_results_case_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_results")),
+    )
+    op.create_index(
+        op.f("ix_results_case_id_created_at"), "results", ["case_id", "created_at"], unique=False
+    )
+    op.create_index(
+        "uq_results_visible",
+        "results",
+        ["case_id"],
+        unique=True,
+        sqlite_where=sa.text("is_visible"),
+        postgresql_where=sa.text("is_visible"),
+    )
+    op.create_table(
+        "views",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=True),
+        sa.Column("token_id", sa.Integer(), nullable=True),
+        sa.Column("case_id", sa.String(length=32), nullable=False),
+        sa.Column("what", sa.String(length=64), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.CheckConstraint("(user_id IS NULL) <> (token_id IS NULL)", name=op.f("ck_views_looker")),
+        sa.ForeignKeyConstraint(["case_id"], ["cases.id"], name=op.f("fk_views_case_id")),
+        sa.ForeignKeyConstraint(["token_id"], ["tokens.id"], name=op.f("fk_views_token_id")),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_views_user_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_views")),
+    )
+    op.create_index(op.f("ix_views_case_id_at"), "views", ["case_id", "at"], unique=False)
+    op.create_table(
+        "instances",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("study_id", sa.Integer(), nullable=False),
+        sa.Column("series_id", sa.Integer(), nullable=False),
+        sa.Column("sop_instance_uid", sa.String(length=64), nullable=False),
+        sa.Column("sop_class_uid", sa.String(length=64), nullable=False),
+        sa.Column("transfer_syntax_uid", sa.String(length=64), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=True),
+        sa.Column("rows", sa.Integer(), nullable=True),
+        sa.Column("columns", sa.Integer(), nullable=True),
+        sa.Column("frames", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("size_bytes", sa.Integer(), nullable=False),
+        sa.Column("is_source", sa.Boolean(), nullable=False),
+        sa.Column("result_id", sa.Integer(), nullable=True),
+        sa.Column("received_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["result_id"], ["results.id"], name=op.f("fk_instances_result_id")),
+        sa.ForeignKeyConstraint(["series_id"], ["series.id"], name=op.f("fk_instances_series_id")),
+        sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name=op.f("fk_instances_study_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_instances")),
+        sa.UniqueConstraint("sop_instance_uid", name=op.f("uq_instances_sop_instance_uid")),
+    )
+    op.create_index(op.f("ix_instances_series_id"), "instances", ["series_id"], unique=False)
+    op.create_index(op.f("ix_instances_sha256"), "instances", ["sha256"], unique=False)
+    op.create_index(
+        op.f("ix_instances_study_id_sop_instance_uid"),
+        "instances",
+        ["study_id", "sop_instance_uid"],
+        unique=False,
+    )
+    op.create_table(
+        "result_files",
+        sa.Column("result_id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("size_bytes", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["result_id"], ["results.id"], name=op.f("fk_result_files_result_id")
+        ),
+        sa.PrimaryKeyConstraint("result_id", "name", name=op.f("pk_result_files")),
+    )

@@ -1,0 +1,42 @@
+"""Write the first migration anew from the tables, while no release holds anybody to it.
+
+.venv/bin/python -m tests.serving.database.renew_first_migration && make format
+"""
+
+from alembic.autogenerate import produce_migrations, render_python_code
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from serving.database.migrate import MIGRATIONS
+from serving.database.tables import metadata
+
+HEAD = '''"""The tables of the first version."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make the change; there is no way back but the copy that was made before."""
+'''
+
+
+def renew() -> None:
+    """Write the file."""
+    with create_engine("sqlite://").connect() as connection:
+        migration = MigrationContext.configure(connection)
+        steps = produce_migrations(migration, metadata).upgrade_ops
+        assert steps is not None
+        code = render_python_code(steps, migration_context=migration)
+    lines = [line for line in code.splitlines() if "###" not in line]
+    text = HEAD + "    " + "\n".join(lines).strip() + "\n"
+    (MIGRATIONS / "versions" / "0001_first_tables.py").write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    renew()
