@@ -331,6 +331,19 @@ def available_packages(root: Path = SHIPPED) -> tuple[str, ...]:
     return tuple(f"{name}@{version}" for name, version in found)
 
 
+def locate(reference: str | None) -> Path:
+    """Return the folder of a shipped ``NAME[@VERSION]``, or the path itself if it holds a slash.
+
+    Raises
+    ------
+    PackageMissing
+        ``package-missing``: nothing of that name.
+    """
+    if reference is not None and ("/" in reference or "\\" in reference):
+        return Path(reference)
+    return find_folder(reference)
+
+
 def find_folder(reference: str | None = None, root: Path = SHIPPED) -> Path:
     """Return the folder of a package, unread.
 

@@ -4,15 +4,7 @@ from pathlib import Path
 
 
 def locate(reference: str | None) -> Path:
-    """Return the folder of a shipped ``NAME[@VERSION]``, or the path itself if it holds a slash.
+    """Return the folder that :func:`models.package.locate` finds; imported when it is needed."""
+    from models import package
 
-    Raises
-    ------
-    PackageMissing
-        ``package-missing``: nothing of that name.
-    """
-    from models.package import find_folder
-
-    if reference is not None and ("/" in reference or "\\" in reference):
-        return Path(reference)
-    return find_folder(reference)
+    return package.locate(reference)

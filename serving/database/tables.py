@@ -310,6 +310,14 @@ jobs = Table(
     Column("error", String(200)),
     Index(None, "state", "rank", "queued_at"),
     UniqueConstraint("study_id", "generation"),
+    # A study has at most one job that has not ended.
+    Index(
+        "uq_jobs_open",
+        "study_id",
+        unique=True,
+        sqlite_where=text("state IN ('queued', 'leased')"),
+        postgresql_where=text("state IN ('queued', 'leased')"),
+    ),
 )
 
 # Who takes jobs, and when it last said so: `/readyz` reads it.

@@ -1,0 +1,1 @@
+"""Jobs: the queue, leases with fencing tokens, and the engines that analyse."""

@@ -1,0 +1,230 @@
+"""The queue of analyses: leases say who should work, tokens whose result counts.
+
+::
+
+               claim                 close
+    queued ────────────> leased ────────────> done
+      ^                    │  │
+      └────── release ─────┘  ├─────────────> overtaken      more images came: a newer job exists
+                              └─────────────> quarantined    it failed too often
+
+Every function belongs in a transaction of its caller: a job changes together with its case. Each
+change is one UPDATE with the old state and the token in its WHERE; one that changes no row has lost
+its lease, and whatever it wanted to write must not be written. A study has at most one job that is
+queued or leased, held by a partial unique index.
+
+Leases are measured by the clock of one machine. Set forward, it ends leases early: the token makes
+that harmless. Set back by more than a lease, it would make one last for hours: a lease that ends
+later than any could have been granted is over too.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import ColumnElement, Connection, and_, exists, insert, or_, select, update
+
+from serving.database.tables import jobs
+
+ERROR_CHARACTERS = 200
+
+
+class JobState(StrEnum):
+    """How far a job is."""
+
+    QUEUED = "queued"
+    LEASED = "leased"
+    DONE = "done"
+    OVERTAKEN = "overtaken"
+    QUARANTINED = "quarantined"
+
+
+OPEN = (JobState.QUEUED.value, JobState.LEASED.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A job as it was claimed.
+
+    Attributes
+    ----------
+    generation
+        Of the study when the job was made: an analysis of fewer images than there are is dropped.
+    attempts
+        With this one.
+    token
+        Of this lease.
+    """
+
+    id: int
+    study_id: int
+    generation: int
+    attempts: int
+    token: int
+    owner: str | None
+
+
+_COLUMNS = (
+    jobs.c.id,
+    jobs.c.study_id,
+    jobs.c.generation,
+    jobs.c.attempts,
+    jobs.c.token,
+    jobs.c.owner,
+)
+
+
+def enqueue(connection: Connection, study_id: int, generation: int, rank: int, now: float) -> int:
+    """Add a job and return its id; older jobs of the study that have not ended are overtaken.
+
+    Parameters
+    ----------
+    rank
+        Taken first where smaller.
+    """
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.study_id == study_id, jobs.c.state.in_(OPEN))
+        .values(state=JobState.OVERTAKEN.value, finished_at=now, lease_until=None)
+    )
+    statement = (
+        insert(jobs)
+        .values(
+            study_id=study_id,
+            generation=generation,
+            state=JobState.QUEUED.value,
+            rank=rank,
+            queued_at=now,
+        )
+        .returning(jobs.c.id)
+    )
+    return int(connection.execute(statement).scalar_one())
+
+
+def has_work(connection: Connection, now: float, lease_s: float) -> bool:
+    """Whether a job waits or a lease has ended; a cheap look before a transaction that writes."""
+    waiting = jobs.c.state == JobState.QUEUED.value
+    query = select(exists().where(or_(waiting, _lease_is_over(now, lease_s))))
+    return bool(connection.execute(query).scalar_one())
+
+
+def claim(connection: Connection, owner: str, now: float, lease_s: float) -> Job | None:
+    """Take the first job of the queue: by rank, then by age; None where there is none.
+
+    Parameters
+    ----------
+    owner
+        Name of the worker; no other process has it.
+    """
+    first = (
+        select(jobs.c.id)
+        .where(jobs.c.state == JobState.QUEUED.value)
+        .order_by(jobs.c.rank, jobs.c.queued_at, jobs.c.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    statement = (
+        update(jobs)
+        .where(jobs.c.id == first, jobs.c.state == JobState.QUEUED.value)
+        .values(
+            state=JobState.LEASED.value,
+            owner=owner,
+            lease_until=now + lease_s,
+            started_at=now,
+            token=jobs.c.token + 1,
+            attempts=jobs.c.attempts + 1,
+        )
+        .returning(*_COLUMNS)
+    )
+    row = connection.execute(statement).one_or_none()
+    return Job(**row._mapping) if row is not None else None
+
+
+def heartbeat(connection: Connection, job: Job, now: float, lease_s: float) -> bool:
+    """Extend a lease; False: it is lost, and so is the result."""
+    statement = update(jobs).where(_is_held(job)).values(lease_until=now + lease_s)
+    return connection.execute(statement).rowcount == 1
+
+
+def close(
+    connection: Connection, job: Job, state: JobState, now: float, error: str | None = None
+) -> bool:
+    """End a job for good; False: the lease is lost, so undo the transaction.
+
+    Parameters
+    ----------
+    state
+        ``DONE``, ``OVERTAKEN`` or ``QUARANTINED``.
+    error
+        A stable word or code; never text of a study.
+    """
+    statement = (
+        update(jobs)
+        .where(_is_held(job))
+        .values(state=state.value, finished_at=now, lease_until=None, error=_short(error))
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def release(connection: Connection, job: Job, now: float, error: str | None) -> bool:
+    """Put a leased job back into the queue, at its old place; False: the lease is another's.
+
+    Parameters
+    ----------
+    error
+        Why, as a stable word or code. None: it did not fail, so the attempt does not count.
+    """
+    attempts = jobs.c.attempts if error is not None else jobs.c.attempts - 1
+    statement = (
+        update(jobs)
+        .where(_is_held(job))
+        .values(
+            state=JobState.QUEUED.value,
+            owner=None,
+            lease_until=None,
+            attempts=attempts,
+            error=_short(error),
+        )
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def expired(connection: Connection, now: float, lease_s: float) -> tuple[Job, ...]:
+    """Return the jobs whose lease has ended: their worker is dead, stopped or cut off.
+
+    Each is released, or given up where its attempts are used up, by ``serving.studies.life``.
+    """
+    query = select(*_COLUMNS).where(_lease_is_over(now, lease_s)).order_by(jobs.c.id)
+    return _jobs(connection.execute(query))
+
+
+def held_by(connection: Connection, owner: str) -> tuple[Job, ...]:
+    """Return the jobs that a worker has leased: for whoever knows that it is dead."""
+    query = (
+        select(*_COLUMNS)
+        .where(jobs.c.state == JobState.LEASED.value, jobs.c.owner == owner)
+        .order_by(jobs.c.id)
+    )
+    return _jobs(connection.execute(query))
+
+
+def _jobs(rows: Iterable[object]) -> tuple[Job, ...]:
+    return tuple(Job(**row._mapping) for row in rows)  # type: ignore[attr-defined]
+
+
+def _is_held(job: Job) -> ColumnElement[bool]:
+    return and_(
+        jobs.c.id == job.id,
+        jobs.c.token == job.token,
+        jobs.c.state == JobState.LEASED.value,
+    )
+
+
+def _lease_is_over(now: float, lease_s: float) -> ColumnElement[bool]:
+    ends = jobs.c.lease_until
+    return and_(jobs.c.state == JobState.LEASED.value, or_(ends < now, ends > now + 2 * lease_s))
+
+
+def _short(error: str | None) -> str | None:
+    return error[:ERROR_CHARACTERS] if error is not None else None
