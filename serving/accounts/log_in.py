@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from argon2 import PasswordHasher
 from sqlalchemy import Connection, Engine, select, update
 
+from serving.accounts.caller import Caller
 from serving.accounts.passwords import HASHER, hash_password, is_outdated, is_right
 from serving.accounts.sessions import Lifetime, start_session
 from serving.accounts.throttle import begin_attempt, forgive
-from serving.accounts.users import normal_name
+from serving.accounts.users import normal_name, set_password
 from serving.database.engine import reading, writing
 from serving.database.tables import users
 from serving.errors import NotAuthenticated
@@ -78,6 +79,42 @@ def log_in(
                 update(users).where(users.c.id == found.id).values(password_hash=fresh)
             )
         return start_session(connection, found.id, lifetime, now)
+
+
+def change_password(
+    engine: Engine,
+    *,
+    user: Caller,
+    session_sha256: str,
+    current: str,
+    password: str,
+    address: str,
+    now: float,
+    hasher: PasswordHasher = HASHER,
+) -> None:
+    """Change a user's own password; only the session in which it is changed goes on.
+
+    Raises
+    ------
+    LogInRefused
+        ``log-in-refused``: the current one is another. It is guessed no faster than at the log-in.
+    UsageError
+        ``usage``: the new one is too weak.
+    TooManyRequests
+        ``too-many-requests``
+    """
+    with writing(engine) as connection:
+        attempt = begin_attempt(connection, user.name, address, now)
+    with reading(engine) as connection:
+        found = _account(connection, user.name)
+    if found is None or not is_right(current, found.password_hash, hasher):
+        raise _refused()
+    fresh = hash_password(password, hasher)
+    with writing(engine) as connection:
+        if _account(connection, user.name) != found:
+            raise _refused()
+        forgive(connection, attempt)
+        set_password(connection, user.id, fresh, keep=session_sha256)
 
 
 def _account(connection: Connection, name: str) -> _Account | None:

@@ -1,20 +1,49 @@
-"""The web application: the routers of programs and people, composed.
+"""The web application: the routers of programs and people, and what every request passes.
+
+```
+edge            host, security headers, errors told, one log line
+  body limits   size, framing, least rate
+    who asks    401, or the log-in; CSRF
+      routers   what it may do is said by each route
+```
 
 Made once for each web process; the database must be migrated before (``firstread up`` does).
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.staticfiles import StaticFiles
 
+from firstread.version import __version__
+from serving.api import metrics
 from serving.archive.store import Store
 from serving.database.engine import open_engine
 from serving.events.hub import Hub
+from serving.http import problems
+from serving.http.authentication import OPEN_FOLDER, Authentication
 from serving.http.dependencies import Service
+from serving.http.edge import Edge
+from serving.http.limits import BodyLimits
+from serving.service import health
 from serving.settings import Settings, read_settings
-from serving.web import templating
+from serving.web import account, log_in, stream, templating
 from serving.worklist.urgency import read_policy
+
+# Each takes 19 MiB and a core: a flood of log-ins must take neither.
+PASSWORDS_AT_ONCE = 2
+
+ROUTERS = (
+    health.router,
+    metrics.router,
+    log_in.router,
+    account.router,
+    stream.router,
+)
 
 
 def create_app(
@@ -35,15 +64,8 @@ def create_app(
         ``configuration``
     """
     settings = settings or read_settings()
-    app = FastAPI(
-        title="Firstread",
-        # Pages that load scripts from elsewhere; the description itself is served.
-        docs_url=None,
-        redoc_url=None,
-        openapi_url="/api/v1/openapi.json",
-    )
     engine = open_engine(settings.database_url)
-    app.state.service = Service(
+    service = Service(
         settings=settings,
         engine=engine,
         store=Store(settings.store_folder),
@@ -52,4 +74,35 @@ def create_app(
         templates=templating.environment(),
         clock=clock,
     )
+    registry, figures = metrics.new_registry(service)
+    app = FastAPI(
+        title="Firstread",
+        version=__version__,
+        # The framework's own pages load scripts from elsewhere; the description is served.
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/v1/openapi.json",
+        lifespan=_lifespan,
+        middleware=[
+            Middleware(Edge, settings, figures.observe),
+            Middleware(BodyLimits, settings),
+            Middleware(Authentication),
+        ],
+    )
+    app.state.service = service
+    app.state.figures = registry
+    app.state.password_work = CapacityLimiter(PASSWORDS_AT_ONCE)
+    problems.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    static = StaticFiles(packages=[("serving.web", "static")])
+    app.mount(OPEN_FOLDER.rstrip("/"), static, name="static")
     return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+    service: Service = app.state.service
+    service.store.close()
+    service.engine.dispose()

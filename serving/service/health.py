@@ -1,0 +1,54 @@
+"""Whether the service lives (``/healthz``) and whether it can do its work (``/readyz``)."""
+
+import os
+
+from fastapi import APIRouter, Depends
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import OperationalError
+from starlette.responses import JSONResponse
+
+from serving.database.engine import reading
+from serving.database.tables import workers
+from serving.http.dependencies import Service, get_service
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+async def healthz() -> dict[str, str]:
+    """Answer while the process lives; asks nobody else, so that a slow disk restarts nothing."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+def readyz(service: Service = Depends(get_service)) -> JSONResponse:  # noqa: B008
+    """Answer 200 when studies can be taken and analysed, else 503 with what is missing."""
+    checks = {
+        "database": True,
+        "store": _takes_files(service),
+        "engine": False,
+    }
+    try:
+        with reading(service.engine) as connection:
+            checks["engine"] = _has_worker(connection, service)
+    except OperationalError:
+        checks["database"] = False
+    is_ready = all(checks.values())
+    return JSONResponse(
+        {"status": "ready" if is_ready else "not-ready", "checks": checks},
+        status_code=200 if is_ready else 503,
+    )
+
+
+def _takes_files(service: Service) -> bool:
+    """Whether the store can be written and has the room below which uploads are refused."""
+    folder = service.settings.store_folder
+    return os.access(folder, os.W_OK) and service.store.free_bytes() >= service.settings.free_bytes
+
+
+def _has_worker(connection: Connection, service: Service) -> bool:
+    """Whether somebody who takes jobs has said so within the time of a lease."""
+    query = select(workers.c.owner).where(
+        workers.c.is_healthy, workers.c.seen_at > service.clock() - service.settings.lease_s
+    )
+    return connection.execute(query.limit(1)).one_or_none() is not None
