@@ -262,7 +262,7 @@ def _is_visible() -> ColumnElement[bool]:
     return or_(instances.c.result_id.is_(None), results.c.is_visible)
 
 
-def _visible_instances() -> Select[tuple[int]]:
+def _visible_instances() -> Select[int]:
     joined = instances.outerjoin(results, instances.c.result_id == results.c.id)
     return select(instances.c.id).select_from(joined).where(_is_visible())
 

@@ -141,6 +141,12 @@ def claim(connection: Connection, owner: str, now: float, lease_s: float) -> Job
     return Job(**row._mapping) if row is not None else None
 
 
+def is_held(connection: Connection, job: Job) -> bool:
+    """Whether the lease is still the caller's; its row is locked where the database locks rows."""
+    query = select(jobs.c.id).where(_is_held(job)).with_for_update()
+    return connection.execute(query).first() is not None
+
+
 def heartbeat(connection: Connection, job: Job, now: float, lease_s: float) -> bool:
     """Extend a lease; False: it is lost, and so is the result."""
     statement = update(jobs).where(_is_held(job)).values(lease_until=now + lease_s)

@@ -1,4 +1,4 @@
-"""The rows of cases and results, as the life of a study changes them.
+"""The rows of cases, as the life of a study changes them.
 
 Every change raises the case's version and is recorded as an event in the same transaction.
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
-from serving.database.tables import cases, result_files, results, sites
+from serving.database.tables import cases, sites
 from serving.events.log import Kind, record
 from serving.worklist.states import AiState, OrderedClass, ReadingState
 from serving.worklist.urgency import UrgencyPolicy, judge_urgency
@@ -81,33 +81,3 @@ def tell(
 ) -> None:
     """Record what happened to a case."""
     record(connection, case.id, case.site_id, case.version, kind, details=details, at=at)
-
-
-def hide_visible_result(connection: Connection, case_id: str, now: float) -> str | None:
-    """Let a case's visible result give way; return its package, or None where there was none."""
-    statement = (
-        update(results)
-        .where(results.c.case_id == case_id, results.c.is_visible)
-        .values(is_visible=False, superseded_at=now)
-        .returning(results.c.package_name, results.c.package_version)
-    )
-    hidden = connection.execute(statement).one_or_none()
-    return f"{hidden[0]}@{hidden[1]}" if hidden else None
-
-
-def add_result(
-    connection: Connection, values: Mapping[str, Any], files: Mapping[str, tuple[str, int]]
-) -> int:
-    """Add a visible result with its files (name -> SHA-256 and size); return its id.
-
-    A second visible one of a case is made impossible by a unique index.
-    """
-    statement = insert(results).values(is_visible=True, **values).returning(results.c.id)
-    result_id = int(connection.execute(statement).scalar_one())
-    rows = [
-        {"result_id": result_id, "name": name, "sha256": sha256, "size_bytes": size_bytes}
-        for name, (sha256, size_bytes) in sorted(files.items())
-    ]
-    if rows:
-        connection.execute(insert(result_files), rows)
-    return result_id

@@ -70,6 +70,8 @@ class Kept(StrEnum):
 class Answer:
     """What the sender is told of one instance; ``comment`` has at most 64 characters."""
 
+    study_uid: str
+    series_uid: str
     sop_class_uid: str
     sop_instance_uid: str
     outcome: Kept
@@ -186,7 +188,15 @@ def _answer(arrival: Arrival, outcome: Kept) -> Answer:
         Kept.CONFLICT: (PROCESSING_FAILURE, CONFLICT_COMMENT),
         Kept.REFUSED: (NOT_AUTHORISED, REFUSED_COMMENT),
     }.get(outcome, (None, ""))
-    return Answer(facts.sop_class_uid, facts.sop_instance_uid, outcome, reason, comment)
+    return Answer(
+        study_uid=facts.study_uid,
+        series_uid=facts.series_uid,
+        sop_class_uid=facts.sop_class_uid,
+        sop_instance_uid=facts.sop_instance_uid,
+        outcome=outcome,
+        failure_reason=reason,
+        comment=comment,
+    )
 
 
 def _file_new(

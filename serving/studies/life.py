@@ -1,0 +1,339 @@
+"""The life of a study after it was received.
+
+::
+
+             receive              settle               begin               finish
+    (none) ─────────> receiving ─────────> waiting ─────────> analysing ─────────> scored
+                          ^                   ^                   │      └────────> not-analysed
+                          │                   └── lease ended ────┤ give_up          ^
+                          │                                       └──────────────────┘
+                          └───── receive: a later image, from every state
+
+Each step is one transaction that holds case, event and job together. A job carries the generation
+of the study for which it was made and the token of its lease; a worker that lost its lease changes
+nothing, and a result of fewer images than have come since is dropped (``overtaken``). A newer
+result hides the older one, which is kept; a unique index makes a second visible one impossible.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Engine, RowMapping, Select, or_, select
+
+from serving.archive import filing
+from serving.archive.store import Store, Stored
+from serving.database.engine import reading, writing
+from serving.database.tables import cases, studies
+from serving.events.log import Kind
+from serving.faults import point
+from serving.jobs import queue
+from serving.jobs.engine import Analysed
+from serving.jobs.queue import Job, JobState
+from serving.studies.arrival import Arrival, read_facts
+from serving.studies.case_rows import Case, case_of_study, change_case, tell
+from serving.studies.result_rows import (
+    add_result,
+    file_object,
+    hide_visible_result,
+    result_columns,
+)
+from serving.studies.texts import decide_codecs, series_columns, study_columns
+from serving.worklist.states import AiState, OrderedClass
+from serving.worklist.summary import Failure, summarise, summarise_failure
+from serving.worklist.urgency import UrgencyPolicy, alert_threshold, judge_urgency
+
+# Results that are DICOM instances themselves, and so a part of their study.
+OBJECTS = ("seg.dcm", "sr.dcm")
+
+# Settled in one transaction: others want to write, too.
+_AT_A_TIME = 50
+
+
+class Outcome(StrEnum):
+    """What became of the end of an analysis."""
+
+    DONE = "done"
+    # More images came while it ran: its result is dropped, a new job follows when they settle.
+    OVERTAKEN = "overtaken"
+    # The lease is another's, or the job has ended: nothing was changed.
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What a worker needs: the study, and the keys of its images in the store, sorted."""
+
+    case_id: str
+    study_uid: str
+    objects: tuple[str, ...]
+
+
+def settle(engine: Engine, now: float, quiet_s: float) -> int:
+    """Let studies to which no image came for ``quiet_s`` wait for a worker; return how many.
+
+    Quiet is no proof of completeness: the gate judges what is there, and a later image makes a new
+    analysis.
+    """
+    settled = 0
+    while True:
+        with reading(engine) as connection:
+            due = connection.execute(_due(now, quiet_s)).scalars().all()
+        if not due:
+            return settled
+        with writing(engine) as connection:
+            # Again, inside: another process may have settled them, or an image may have come.
+            still_due = _due(now, quiet_s).where(studies.c.id.in_(due))
+            here = connection.execute(still_due).scalars().all()
+            for study_id in here:
+                _settle_one(connection, study_id, now)
+        settled += len(here)
+        if not here:
+            return settled
+
+
+def begin(engine: Engine, job: Job, now: float) -> Begun | None:
+    """Note that a worker has taken a study up.
+
+    Returns
+    -------
+    None where there is nothing to do: more images came since the job was made, or the lease is
+    another's.
+    """
+    with writing(engine) as connection:
+        study = _study_of(connection, job)
+        if study is None or _close_if_overtaken(connection, study, job, now):
+            return None
+        case = change_case(connection, job.study_id, {"ai_state": AiState.ANALYSING.value})
+        tell(connection, case, Kind.ANALYSING, {"attempt": job.attempts}, now)
+        objects = filing.source_objects(connection, job.study_id)
+        return Begun(case.id, study["study_uid"], objects)
+
+
+def finish(
+    engine: Engine,
+    store: Store,
+    policy: UrgencyPolicy,
+    job: Job,
+    analysed: Analysed,
+    *,
+    now: float,
+) -> Outcome:
+    """Make an analysis the visible result of its case: all of it in one transaction, or nothing.
+
+    Parameters
+    ----------
+    analysed
+        Its files are durable in the store.
+
+    Returns
+    -------
+    ``DONE`` once, however often and by whomever it is called for one job.
+    """
+    document = analysed.document
+    # Files are read before the transaction: while it lasts nobody else can write.
+    objects = [
+        Arrival(read_facts(store.path(file.sha256)), Stored(file.sha256, file.size_bytes))
+        for name in OBJECTS
+        if (file := analysed.files.get(name)) is not None
+    ]
+    threshold = None
+    if document["scored"] and document["findings"]:
+        threshold = alert_threshold(policy, document["package"])
+    with writing(engine) as connection:
+        study = _study_of(connection, job)
+        if study is None:
+            return Outcome.LOST
+        if _close_if_overtaken(connection, study, job, now):
+            return Outcome.OVERTAKEN
+        case = _case(connection, job.study_id)
+        superseded = hide_visible_result(connection, case["id"], now)
+        files = {name: (file.sha256, file.size_bytes) for name, file in analysed.files.items()}
+        columns = result_columns(connection, job, case["id"], document, now)
+        result_id = add_result(connection, columns, files)
+        for arrival in objects:
+            file_object(connection, arrival, study, result_id, now)
+        place = _place(policy, case, document, threshold)
+        changed = _tell_of_result(connection, job, document, place, now)
+        if superseded is not None:
+            tell(connection, changed, Kind.SUPERSEDED, {"package": superseded}, now)
+        _close(connection, job, JobState.DONE, now)
+        point("before-finish")
+    point("after-finish")
+    return Outcome.DONE
+
+
+def requeue(engine: Engine, job: Job, now: float, error: str | None) -> Outcome:
+    """Give a leased job back to the queue: its study waits again.
+
+    Parameters
+    ----------
+    error
+        Why, as a stable word; None: nothing failed, so the attempt does not count.
+    """
+    with writing(engine) as connection:
+        return _requeue(connection, job, now, error)
+
+
+def give_up(engine: Engine, job: Job, failure: Failure, now: float) -> Outcome:
+    """Keep a job away from the queue for good; its case says that it was not analysed, and why.
+
+    A result of earlier images stays visible with its urgency: it is what is known, and the AI never
+    lowers a case.
+    """
+    with writing(engine) as connection:
+        return _give_up(connection, job, failure, now)
+
+
+def recover(engine: Engine, now: float, lease_s: float, attempts: int) -> int:
+    """Take back the jobs whose lease has ended, and give up those that ended too many workers.
+
+    Returns
+    -------
+    How many there were.
+    """
+    with reading(engine) as connection:
+        if not queue.expired(connection, now, lease_s):
+            return 0
+    with writing(engine) as connection:
+        # Again, inside: a heartbeat may have come since.
+        over = queue.expired(connection, now, lease_s)
+        for job in over:
+            if job.attempts >= attempts:
+                _give_up(connection, job, Failure.CRASHED, now)
+            else:
+                _requeue(connection, job, now, "lease-ended")
+        return len(over)
+
+
+def _requeue(connection: Connection, job: Job, now: float, error: str | None) -> Outcome:
+    study = _study_of(connection, job)
+    if study is None:
+        return Outcome.LOST
+    if _close_if_overtaken(connection, study, job, now):
+        return Outcome.OVERTAKEN
+    released = queue.release(connection, job, now, error)
+    assert released, "held since the transaction began"
+    case = change_case(connection, job.study_id, {"ai_state": AiState.WAITING.value})
+    tell(connection, case, Kind.REQUEUED, {}, now)
+    return Outcome.DONE
+
+
+def _give_up(connection: Connection, job: Job, failure: Failure, now: float) -> Outcome:
+    study = _study_of(connection, job)
+    if study is None:
+        return Outcome.LOST
+    if _close_if_overtaken(connection, study, job, now):
+        return Outcome.OVERTAKEN
+    values = {"ai_state": AiState.NOT_ANALYSED.value, "summary": summarise_failure(failure)}
+    case = change_case(connection, job.study_id, values)
+    tell(connection, case, Kind.NOT_ANALYSED, {"code": failure.value}, now)
+    _close(connection, job, JobState.QUARANTINED, now, failure.value)
+    return Outcome.DONE
+
+
+def _due(now: float, quiet_s: float) -> Select[int]:
+    """Select studies that are quiet; one from the future is too: a clock was set back."""
+    last = studies.c.image_received_at
+    return (
+        select(studies.c.id)
+        .join(cases, cases.c.study_id == studies.c.id)
+        .where(
+            cases.c.ai_state == AiState.RECEIVING.value,
+            or_(last <= now - quiet_s, last > now + quiet_s),
+        )
+        .order_by(last)
+        .limit(_AT_A_TIME)
+    )
+
+
+def _settle_one(connection: Connection, study_id: int, now: float) -> None:
+    study = filing.study_by_id(connection, study_id)
+    decisions = decide_codecs(study["charset_votes"])
+    codecs = {key: decision.codec for key, decision in decisions.items()}
+    texts = study_columns(study["texts_as_sent"], codecs)
+    filing.change_study(connection, study_id, {"codecs": codecs, **texts})
+    for row in filing.series_rows(connection, study_id):
+        columns = series_columns(row["texts_as_sent"], codecs)
+        if any(row[name] != value for name, value in columns.items()):
+            filing.change_series(connection, row["id"], columns)
+    case = change_case(
+        connection, study_id, {"ai_state": AiState.WAITING.value, "search": texts["search"]}
+    )
+    details = {
+        "instances": len(filing.source_objects(connection, study_id)),
+        # By which step of the rule the texts were read (inference.dicom.charsets).
+        "charsets": {key: [one.codec, one.step] for key, one in decisions.items()},
+    }
+    tell(connection, case, Kind.SETTLED, details, now)
+    rank = _case(connection, study_id)["class_rank"]
+    queue.enqueue(connection, study_id, study["generation"], rank, now)
+
+
+def _study_of(connection: Connection, job: Job) -> RowMapping | None:
+    """Return the job's study while its lease is the caller's; None: it is no longer."""
+    if not queue.is_held(connection, job):
+        return None
+    return filing.study_by_id(connection, job.study_id)
+
+
+def _close_if_overtaken(connection: Connection, study: RowMapping, job: Job, now: float) -> bool:
+    """End a job for which more images came since it was made; return whether it was one."""
+    if study["generation"] == job.generation:
+        return False
+    _close(connection, job, JobState.OVERTAKEN, now)
+    return True
+
+
+def _close(
+    connection: Connection, job: Job, state: JobState, now: float, error: str | None = None
+) -> None:
+    closed = queue.close(connection, job, state, now, error)
+    assert closed, "held since the transaction began"
+
+
+def _case(connection: Connection, study_id: int) -> RowMapping:
+    case = case_of_study(connection, study_id)
+    assert case is not None, "a job is made for a study with a case only"
+    return case
+
+
+def _place(
+    policy: UrgencyPolicy, case: RowMapping, document: Mapping[str, Any], threshold: float | None
+) -> dict[str, Any]:
+    """Return where the case stands now; only a score takes back what a score has raised."""
+    findings = document["findings"] if document["scored"] else None
+    ordered = OrderedClass(case["ordered_class"])
+    urgency = judge_urgency(policy, ordered, case["arrived_at"], findings, threshold)
+    if not document["scored"] and case["class_rank"] < urgency.class_rank:
+        return {}
+    return {
+        "urgency_class": urgency.urgency_class.value,
+        "class_rank": urgency.class_rank,
+        "due_at": urgency.due_at,
+        "reasons": [dict(reason) for reason in urgency.reasons],
+    }
+
+
+def _tell_of_result(
+    connection: Connection,
+    job: Job,
+    document: Mapping[str, Any],
+    place: Mapping[str, Any],
+    now: float,
+) -> Case:
+    summary = summarise(document)
+    state = AiState.SCORED if document["scored"] else AiState.NOT_ANALYSED
+    case = change_case(
+        connection, job.study_id, {"ai_state": state.value, "summary": summary, **place}
+    )
+    if document["scored"]:
+        details = {"findings": summary["findings"], "package": summary["package"]}
+        tell(connection, case, Kind.SCORED, details, now)
+    else:
+        code = (
+            summary["reasons"][0]["code"] if summary["reasons"] else document["verdict"]["status"]
+        )
+        tell(connection, case, Kind.NOT_ANALYSED, {"code": code}, now)
+    return case
