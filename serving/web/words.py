@@ -4,7 +4,7 @@ Pure functions of stored values. Texts that came from outside (names, descriptio
 they are: the templates escape them and keep their direction inside one ``<bdi>``.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -19,7 +19,8 @@ from serving.worklist.summary import Failure
 # Letters of the classes by their place on the list.
 LETTERS = "ABCDE"
 
-Say = Callable[..., str]
+# Codes of the gate that tell of images which are not there.
+INCOMPLETE = frozenset({"slices-missing", "slices-thinned", "instances-missing"})
 
 
 class AiForm(StrEnum):
@@ -126,6 +127,8 @@ def ai_words(state: AiState, summary: Mapping[str, Any], language: Language) -> 
             is_resend=summary["status"] == "resend",
         )
     marks = []
+    if INCOMPLETE & {reason["code"] for reason in summary["reasons"]}:
+        marks.append(sentence("page.mark.incomplete", language))
     if summary["status"] == "limits":
         marks.append(sentence("page.mark.limits", language))
     if summary["outside_intended"]:

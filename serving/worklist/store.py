@@ -10,7 +10,8 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
+from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, select, tuple_, update
 
@@ -88,6 +89,51 @@ class Question:
     after: Place | None = None
     before: Place | None = None
     rows: int = PAGE_ROWS
+
+
+def read_question(
+    viewer_site_id: int | None,
+    *,
+    state: str = "",
+    site: str = "",
+    urgency_class: str = "",
+    search: str = "",
+    after: str = "",
+    before: str = "",
+    rows: int = PAGE_ROWS,
+) -> Question:
+    """Read what a page or a program asks; an empty text asks for all.
+
+    Raises
+    ------
+    BadRequest
+        ``bad-request``: no such state, class, hospital or place.
+    """
+    if after and before:
+        raise BadRequest("a page begins after a place or ends before one, not both")
+    if site and not (site.isascii() and site.isdigit() and len(site) < 10):
+        raise BadRequest("a hospital is asked for by its number")
+    return Question(
+        viewer_site_id=viewer_site_id,
+        site_id=int(site) if site else None,
+        ai_state=_one_of(AiState, state),
+        urgency_class=_one_of(UrgencyClass, urgency_class),
+        search=search[:MOST_TYPED],
+        after=read_place(after) if after else None,
+        before=read_place(before) if before else None,
+        rows=rows,
+    )
+
+
+_Name = TypeVar("_Name", bound=StrEnum)
+
+
+def _one_of(names: type[_Name], asked: str) -> _Name | None:
+    if not asked:
+        return None
+    if asked not in set(names):
+        raise BadRequest("it must be one of " + ", ".join(names))
+    return names(asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +239,7 @@ def _conditions(question: Question, policy: UrgencyPolicy) -> list[ColumnElement
         # By rank, which the index begins with.
         conditions.append(cases.c.class_rank == policy.rank(question.urgency_class))
     conditions.extend(
-        cases.c.search.contains(word, autoescape=True)
-        for word in search_terms(question.search[:MOST_TYPED])
+        cases.c.search.contains(word, autoescape=True) for word in search_terms(question.search)
     )
     return conditions
 
