@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
@@ -31,9 +32,17 @@ from serving.http.edge import Edge
 from serving.http.limits import BodyLimits
 from serving.service import health
 from serving.settings import Settings, read_settings
-from serving.web import account, log_in, stream, templating
+from serving.web import account, log_in, stream, templating, worklist
 from serving.worklist.urgency import read_policy
 
+# It would tell raw paths and texts of exceptions to whatever collector the environment names.
+NO_TELEMETRY: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 # Each takes 19 MiB and a core: a flood of log-ins must take neither.
 PASSWORDS_AT_ONCE = 2
 
@@ -43,6 +52,7 @@ ROUTERS = (
     log_in.router,
     account.router,
     stream.router,
+    worklist.router,
 )
 
 
@@ -82,6 +92,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/api/v1/openapi.json",
+        telemetry=NO_TELEMETRY,
         lifespan=_lifespan,
         middleware=[
             Middleware(Edge, settings, figures.observe),
