@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.dicom.data_set import EXPLICIT_BIG
-from inference.dicom.decoders import DecodeRefused, decode_frame
+from inference.dicom.decoders import DecodeRefused, decode_colour, decode_frame
 from inference.dicom.stored import rescale, words_of
 from inference.dicom.walked import HeaderRefused, Pixels
 from inference.dicom.walker import walk
@@ -37,9 +37,9 @@ def serve(connection: socket.socket) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     while (task := receive_task(connection)) is not None:
         _allow_cpu_seconds(FRAME_CPU_S)
-        hu = None
+        pixels: NDArray[np.integer] | None = None
         try:
-            hu, reason = decode(task), ""
+            pixels, reason = decode_stored(task) if task.stored else decode(task), ""
         except (DecodeRefused, HeaderRefused) as refused:
             reason = refused.reason
         except MemoryError:
@@ -49,9 +49,9 @@ def serve(connection: socket.socket) -> None:
         except BaseException:  # noqa: BLE001  (a process's edge; a Rust panic is no Exception)
             reason = "decoder-failed"
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        send(connection, Answer(hu is not None, reason, peak_mb))
-        if hu is not None:
-            connection.sendall(hu.data.cast("B"))
+        send(connection, Answer(pixels is not None, reason, peak_mb))
+        if pixels is not None:
+            connection.sendall(pixels.data.cast("B"))
 
 
 def decode(task: Task) -> NDArray[np.int16]:
@@ -77,6 +77,29 @@ def decode(task: Task) -> NDArray[np.int16]:
     return hu
 
 
+def decode_stored(task: Task) -> NDArray[np.integer]:
+    """Return (rows, columns[, samples]) stored values of one frame, little endian.
+
+    Raises
+    ------
+    DecodeRefused, HeaderRefused
+        See :func:`decode`.
+    """
+    form, frame = task.form, _frame(task)
+    width = form.bits_allocated // 8
+    if task.transfer_syntax_uid == EXPLICIT_BIG:
+        values: NDArray[np.integer] = np.frombuffer(frame, f">u{width}")
+    elif task.samples == 1:
+        values = decode_frame(frame, task.transfer_syntax_uid, form)
+    else:
+        values = decode_colour(frame, task.transfer_syntax_uid, form, task.photometric)
+    kind = "i" if form.is_signed else "u"
+    stored = np.ascontiguousarray(values.astype(f"<{kind}{width}", copy=False))
+    if stored.nbytes != form.frame_bytes * task.samples:
+        raise DecodeRefused("size-differs")
+    return stored
+
+
 def _frame(task: Task) -> bytes:
     from pydicom.encaps import get_frame
 
@@ -87,10 +110,11 @@ def _frame(task: Task) -> bytes:
         if pixels is None:
             raise DecodeRefused("pixels-missing")
         if pixels.length is not None:
-            if (task.index + 1) * task.form.frame_bytes > pixels.length:
+            size = task.form.frame_bytes * task.samples
+            if (task.index + 1) * size > pixels.length:
                 raise DecodeRefused("pixels-short")
-            stream.seek(pixels.offset + task.index * task.form.frame_bytes)
-            return stream.read(task.form.frame_bytes)
+            stream.seek(pixels.offset + task.index * size)
+            return stream.read(size)
         stream.seek(pixels.offset)
         return get_frame(stream, task.index, number_of_frames=task.frames)
 

@@ -75,8 +75,10 @@ class DecoderProcess:
         is_gone = self._process.poll() is not None
         return is_gone or self._frames >= RECYCLE_FRAMES or grown_mb > RECYCLE_GROWTH_MB
 
-    def decode(self, task: Task, out: NDArray[np.int16], deadline: float) -> str:
-        """Decode one frame into ``out`` (rows, columns), contiguous.
+    def decode(
+        self, task: Task, out: NDArray[np.int16] | NDArray[np.uint8], deadline: float
+    ) -> str:
+        """Decode one frame into ``out``, contiguous: (rows, columns) HU, or the bytes stored.
 
         Parameters
         ----------

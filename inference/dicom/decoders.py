@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from inference.dicom.stored import StoredFormat
 
-Decoder = Callable[[bytes, str, StoredFormat], NDArray[np.integer]]
+Decoder = Callable[..., NDArray[np.integer]]
 
 
 class DecodeRefused(Exception):
@@ -40,9 +40,18 @@ class DecodeRefused(Exception):
 
 
 def _with_pydicom(
-    plugin: str, frame: bytes, syntax: str, form: StoredFormat
+    plugin: str,
+    frame: bytes,
+    syntax: str,
+    form: StoredFormat,
+    *,
+    samples: int = 1,
+    photometric: str = "MONOCHROME2",
 ) -> NDArray[np.integer]:
-    """Decode one frame by the named plugin; pydicom mends the codestream's own sign, precision."""
+    """Decode one frame by the named plugin; pydicom mends the codestream's own sign, precision.
+
+    Colour comes as (rows, columns, 3) RGB.
+    """
     from pydicom.encaps import encapsulate
     from pydicom.pixels.decoders.base import get_decoder
     from pydicom.uid import UID
@@ -50,16 +59,23 @@ def _with_pydicom(
     options: dict[str, Any] = {
         "rows": form.rows,
         "columns": form.columns,
-        "samples_per_pixel": 1,
-        "photometric_interpretation": "MONOCHROME2",
+        "samples_per_pixel": samples,
+        "photometric_interpretation": photometric,
         "bits_allocated": form.bits_allocated,
         "bits_stored": form.bits_stored,
         "pixel_representation": int(form.is_signed),
         "number_of_frames": 1,
         "pixel_keyword": "PixelData",
     }
+    if samples > 1:
+        # Compressed frames say themselves how their samples lie; this is how we want them.
+        options["planar_configuration"] = 0
     array, _ = get_decoder(UID(syntax)).as_array(
-        encapsulate([frame], has_bot=False), index=0, raw=True, decoding_plugin=plugin, **options
+        encapsulate([frame], has_bot=False),
+        index=0,
+        raw=samples == 1,
+        decoding_plugin=plugin,
+        **options,
     )
     return array
 
@@ -132,5 +148,25 @@ def decode_frame(frame: bytes, syntax: str, form: StoredFormat) -> NDArray[np.in
         raise DecodeRefused("transfer-syntax-unsupported")
     pixels = decoder(frame, syntax, form)
     if pixels.shape != (form.rows, form.columns):
+        raise DecodeRefused("size-differs")
+    return pixels
+
+
+def decode_colour(
+    frame: bytes, syntax: str, form: StoredFormat, photometric: str
+) -> NDArray[np.integer]:
+    """Return (rows, columns, 3) of one compressed frame of three samples, as RGB.
+
+    Raises
+    ------
+    DecodeRefused
+        See :func:`decode_frame`.
+    """
+    decoder = DECODERS.get(syntax)
+    # SimpleITK's file is made for grey alone.
+    if decoder is None or decoder is _SIMPLEITK:
+        raise DecodeRefused("transfer-syntax-unsupported")
+    pixels = decoder(frame, syntax, form, samples=3, photometric=photometric)
+    if pixels.shape != (form.rows, form.columns, 3):
         raise DecodeRefused("size-differs")
     return pixels

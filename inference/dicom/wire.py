@@ -1,9 +1,11 @@
-"""What a decoder child and its parent say to each other: length-prefixed JSON, then raw HU.
+"""What a decoder child and its parent say to each other: length-prefixed JSON, then raw pixels.
 
 ::
 
     parent ── Task ──────────────────────────> child
     parent <── {"ok": true} + rows x columns int16 ── child     or  {"ok": false, "reason": ...}
+
+Where stored values are wanted they come in place of the int16, as many bytes as their form says.
 """
 
 import json
@@ -24,15 +26,25 @@ _MESSAGE_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One frame to decode: frame ``index`` (from 0) of the ``frames`` of the file."""
+    """One frame to decode: frame ``index`` (from 0) of the ``frames`` of the file.
+
+    Attributes
+    ----------
+    stored
+        The stored values are wanted, as they would lie in an uncompressed little endian file, and
+        no HU; ``samples`` for each pixel, of a colour image always as RGB.
+    """
 
     path: str
     transfer_syntax_uid: str
     form: StoredFormat
     frames: int
     index: int
-    slope: float
-    intercept: float
+    slope: float = 1.0
+    intercept: float = 0.0
+    stored: bool = False
+    samples: int = 1
+    photometric: str = "MONOCHROME2"
 
 
 @dataclass(frozen=True, slots=True)

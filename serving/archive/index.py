@@ -23,11 +23,13 @@ class Filters:
 
     Attributes
     ----------
-    patient_name, patient_id, accession_number
+    patient_name, patient_id, accession_number, referring_physician, study_number
         ``*`` and ``?`` stand for any characters and for one. A name is compared without case, with
         the whole name and with each of its groups.
     study_date
         First and last day, ``YYYYMMDD``, each may be empty.
+    study_time
+        First and last time, ``HHMMSS`` or less of it, each may be empty.
     modality
         Of a series; of a study: of one of its series.
     """
@@ -39,7 +41,10 @@ class Filters:
     patient_name: str = ""
     patient_id: str = ""
     accession_number: str = ""
+    referring_physician: str = ""
+    study_number: str = ""
     study_date: tuple[str, str] = ("", "")
+    study_time: tuple[str, str] = ("", "")
     modality: str = ""
     series_number: int | None = None
     instance_number: int | None = None
@@ -273,7 +278,11 @@ def _study_matches(filters: Filters) -> ColumnElement[bool]:
     if filters.study_uids:
         conditions.append(studies.c.study_uid.in_(filters.study_uids))
     if filters.patient_name:
-        conditions.append(_name_matches(filters.patient_name))
+        conditions.append(_name_matches(studies.c.patient_name, filters.patient_name))
+    if filters.referring_physician:
+        conditions.append(_name_matches(studies.c.referring_physician, filters.referring_physician))
+    if filters.study_number:
+        conditions.append(_text_matches(studies.c.study_number, filters.study_number))
     if filters.patient_id:
         conditions.append(_text_matches(studies.c.patient_id, filters.patient_id))
     if filters.accession_number:
@@ -283,6 +292,13 @@ def _study_matches(filters: Filters) -> ColumnElement[bool]:
     if last:
         # A study without a date is of no day.
         conditions.append(and_(studies.c.study_date <= last, studies.c.study_date != ""))
+    earliest, latest = filters.study_time
+    if earliest:
+        conditions.append(studies.c.study_time >= earliest)
+    if latest:
+        # 10 is the whole hour, 1030 the whole minute: greater than all that begin so.
+        column = studies.c.study_time
+        conditions.append(and_(column < f"{latest}:", column != ""))
     return and_(*conditions)
 
 
@@ -314,10 +330,10 @@ def _text_matches(column: ColumnElement[str], wanted: str) -> ColumnElement[bool
     return column.like(_pattern(wanted), escape="/")
 
 
-def _name_matches(wanted: str) -> ColumnElement[bool]:
+def _name_matches(column: ColumnElement[str], wanted: str) -> ColumnElement[bool]:
     pattern = _pattern(wanted.rstrip("^"))
     forms = (pattern, f"{pattern}=%", f"%={pattern}", f"%={pattern}=%")
-    return or_(*(studies.c.patient_name.ilike(form, escape="/") for form in forms))
+    return or_(*(column.ilike(form, escape="/") for form in forms))
 
 
 def _pattern(wanted: str) -> str:
