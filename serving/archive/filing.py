@@ -82,7 +82,7 @@ def add_image_arrival(connection: Connection, study_id: int, now: float) -> int:
 def series_ids(connection: Connection, study_id: int) -> dict[str, int]:
     """Return UID -> id of a study's series."""
     query = select(series.c.series_uid, series.c.id).where(series.c.study_id == study_id)
-    return dict(row._tuple() for row in connection.execute(query))
+    return dict(connection.execute(query).all())
 
 
 def series_rows(connection: Connection, study_id: int) -> Sequence[RowMapping]:

@@ -273,33 +273,34 @@ def _visible_instances() -> Select[int]:
 
 
 def _study_matches(filters: Filters) -> ColumnElement[bool]:
-    first, last = filters.study_date
     conditions: list[ColumnElement[bool]] = [true()]
     if filters.study_uids:
         conditions.append(studies.c.study_uid.in_(filters.study_uids))
-    if filters.patient_name:
-        conditions.append(_name_matches(studies.c.patient_name, filters.patient_name))
-    if filters.referring_physician:
-        conditions.append(_name_matches(studies.c.referring_physician, filters.referring_physician))
-    if filters.study_number:
-        conditions.append(_text_matches(studies.c.study_number, filters.study_number))
-    if filters.patient_id:
-        conditions.append(_text_matches(studies.c.patient_id, filters.patient_id))
-    if filters.accession_number:
-        conditions.append(_text_matches(studies.c.accession_number, filters.accession_number))
-    if first:
-        conditions.append(studies.c.study_date >= first)
-    if last:
-        # A study without a date is of no day.
-        conditions.append(and_(studies.c.study_date <= last, studies.c.study_date != ""))
-    earliest, latest = filters.study_time
-    if earliest:
-        conditions.append(studies.c.study_time >= earliest)
-    if latest:
-        # 10 is the whole hour, 1030 the whole minute: greater than all that begin so.
-        column = studies.c.study_time
-        conditions.append(and_(column < f"{latest}:", column != ""))
+    for column, wanted in (
+        (studies.c.patient_name, filters.patient_name),
+        (studies.c.referring_physician, filters.referring_physician),
+    ):
+        if wanted:
+            conditions.append(_name_matches(column, wanted))
+    for column, wanted in (
+        (studies.c.patient_id, filters.patient_id),
+        (studies.c.accession_number, filters.accession_number),
+        (studies.c.study_number, filters.study_number),
+    ):
+        if wanted:
+            conditions.append(_text_matches(column, wanted))
+    conditions += _within(studies.c.study_date, *filters.study_date)
+    conditions += _within(studies.c.study_time, *filters.study_time)
     return and_(*conditions)
+
+
+def _within(column: ColumnElement[str], first: str, last: str) -> list[ColumnElement[bool]]:
+    """Return what a value between two must be; a study without one is of no day and no time."""
+    conditions: list[ColumnElement[bool]] = [column >= first] if first else []
+    if last:
+        # 10 is the whole hour and 1030 the whole minute: a colon is greater than every digit.
+        conditions.append(and_(column < f"{last}:", column != ""))
+    return conditions
 
 
 def _series_matches(filters: Filters) -> ColumnElement[bool]:
