@@ -75,5 +75,5 @@ def is_outdated(password_hash: str, hasher: PasswordHasher = HASHER) -> bool:
 
 
 def _normal(password: str) -> str:
-    # Full-width digits of a Chinese keyboard are the digits.
-    return unicodedata.normalize("NFKC", password)
+    # Full-width digits of a Chinese keyboard are the digits. What is no character is none.
+    return unicodedata.normalize("NFKC", password).encode("utf-8", "replace").decode()

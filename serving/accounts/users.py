@@ -42,6 +42,7 @@ class User:
 
 def normal_name(name: str) -> str:
     """Return a name as it is stored: small letters, composed, without blanks around it."""
+    name = name.encode("utf-8", "replace").decode()
     return unicodedata.normalize("NFKC", name).strip().casefold()
 
 
