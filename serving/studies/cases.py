@@ -23,7 +23,7 @@ FINDINGS = "findings.json"
 
 @dataclass(frozen=True, slots=True)
 class ResultDetail:
-    """One result of a case; ``files`` are objects of the store by name."""
+    """One result of a case: ``codes`` of its verdict, ``files`` as objects of the store by name."""
 
     id: int
     is_visible: bool
@@ -34,6 +34,7 @@ class ResultDetail:
     input_sha256: str
     generation: int
     status: str
+    codes: tuple[str, ...]
     timings_s: Mapping[str, float]
     created_at: float
     superseded_at: float | None
@@ -167,12 +168,25 @@ def _results(connection: Connection, case_id: str) -> tuple[ResultDetail, ...]:
     query = select(result_files).where(result_files.c.result_id.in_(found))
     for file in connection.execute(query.order_by(result_files.c.name)):
         files[file.result_id][file.name] = Stored(file.sha256, file.size_bytes)
-    return tuple(
-        ResultDetail(
-            files=files[result_id],
-            **{name: value for name, value in row.items() if name != "case_id"},
-        )
-        for result_id, row in found.items()
+    return tuple(_result(row, files[row["id"]]) for row in found.values())
+
+
+def _result(row: RowMapping, files: Mapping[str, Stored]) -> ResultDetail:
+    return ResultDetail(
+        id=row["id"],
+        is_visible=row["is_visible"],
+        package_name=row["package_name"],
+        package_version=row["package_version"],
+        package_sha256=row["package_sha256"],
+        software_version=row["software_version"],
+        input_sha256=row["input_sha256"],
+        generation=row["generation"],
+        status=row["status"],
+        codes=tuple(row["codes"]),
+        timings_s=row["timings_s"],
+        created_at=row["created_at"],
+        superseded_at=row["superseded_at"],
+        files=files,
     )
 
 

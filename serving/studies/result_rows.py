@@ -32,6 +32,7 @@ def result_columns(
         "input_sha256": input_digest(filing.source_objects(connection, job.study_id)),
         "generation": job.generation,
         "status": document["verdict"]["status"],
+        "codes": [reason["code"] for reason in document["verdict"]["reasons"]],
         "timings_s": document["timings_s"],
         "created_at": now,
     }
