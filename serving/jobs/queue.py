@@ -101,10 +101,9 @@ def enqueue(connection: Connection, study_id: int, generation: int, rank: int, n
     return int(connection.execute(statement).scalar_one())
 
 
-def has_work(connection: Connection, now: float, lease_s: float) -> bool:
-    """Whether a job waits or a lease has ended; a cheap look before a transaction that writes."""
-    waiting = jobs.c.state == JobState.QUEUED.value
-    query = select(exists().where(or_(waiting, _lease_is_over(now, lease_s))))
+def has_work(connection: Connection) -> bool:
+    """Whether a job waits; a cheap look before a transaction that writes."""
+    query = select(exists().where(jobs.c.state == JobState.QUEUED.value))
     return bool(connection.execute(query).scalar_one())
 
 
@@ -213,6 +212,12 @@ def held_by(connection: Connection, owner: str) -> tuple[Job, ...]:
         .order_by(jobs.c.id)
     )
     return _jobs(connection.execute(query))
+
+
+def owners(connection: Connection) -> frozenset[str]:
+    """Return the names of all workers that have leased a job."""
+    query = select(jobs.c.owner).where(jobs.c.state == JobState.LEASED.value).distinct()
+    return frozenset(connection.execute(query).scalars())
 
 
 def _jobs(rows: Iterable[object]) -> tuple[Job, ...]:

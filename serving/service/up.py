@@ -1,0 +1,146 @@
+"""Everything that must be right before the service starts, and the start itself.
+
+What is wrong is told at once, with an exit code: settings, rules of urgency, the database, the
+model package, the port. Only then are processes started.
+"""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from firstread.errors import ConfigurationError, OutputError, UsageError
+from serving.accounts.users import FIRST_ADMIN, ensure_first_admin
+from serving.archive.store import Store
+from serving.database.engine import open_engine
+from serving.database.migrate import migrate
+from serving.service import logs
+from serving.service.supervisor import Supervisor
+from serving.settings import Settings
+from serving.worklist.urgency import read_policy
+
+log = logging.getLogger(__name__)
+
+# More callers than this at one moment wait for their turn to connect.
+BACKLOG = 2048
+
+
+def up(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Run the service until SIGTERM or SIGINT.
+
+    Parameters
+    ----------
+    tell
+        Told what a person must know: the first administrator's password, the address.
+
+    Raises
+    ------
+    FirstreadError
+        What is not right; nothing was started.
+    """
+    logs.set_up("up")
+    stop = threading.Event()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    read_policy(settings.urgency)
+    check_package(settings)
+    make_data_folder(settings)
+    with listen(settings.host, settings.port) as listener:
+        address = address_of(listener)
+        database = open_engine(settings.database_url)
+        migrate(database)
+        store = Store(settings.store_folder)
+        store.sweep()
+        store.close()
+        password = ensure_first_admin(database, time.time())
+        if password is not None:
+            tell(f"first log-in, shown once: {FIRST_ADMIN} / {password}")
+        log.info("starting", extra={"engine": settings.engine, "workers": settings.workers})
+        supervisor = Supervisor(settings, database, listener, stop=stop)
+        supervisor.run(lambda: tell(f"Firstread is ready: {address}"))
+        database.dispose()
+
+
+def check_package(settings: Settings) -> None:
+    """Check the package that will score, file by file.
+
+    Raises
+    ------
+    PackageError
+        ``package-missing``, ``package-damaged``, ``package-refused``
+    UsageError
+        ``usage``: it has no such operating point.
+    """
+    from models.package import load_package, locate
+
+    points = load_package(locate(settings.package)).description.operating_points
+    if settings.operating_point not in points:
+        raise UsageError(
+            f"FIRSTREAD_OPERATING_POINT: the package has no {settings.operating_point!r}",
+            advice="choose one of " + ", ".join(points),
+        )
+
+
+def make_data_folder(settings: Settings) -> None:
+    """Make the folder of everything that is kept, for nobody else's eyes.
+
+    Raises
+    ------
+    OutputError
+        ``output-unwritable``
+    """
+    try:
+        settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        writable = os.access(settings.data, os.W_OK | os.X_OK)
+        reason = "no right to write"
+    except OSError as error:
+        writable, reason = False, error.strerror or "none found"
+    if not writable:
+        raise OutputError(
+            f"{settings.data} cannot be written: {reason}",
+            advice="name another folder with --data or FIRSTREAD_DATA",
+        )
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket.
+
+    Raises
+    ------
+    ConfigurationError
+        ``configuration``: no such address here, or the port is taken.
+    """
+    try:
+        kind, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(kind, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(BACKLOG)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            advice="choose another with --port or --host; a service may be running there already",
+        ) from error
+    return listener
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return what to type into a browser on this machine."""
+    host, port = listener.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
