@@ -86,15 +86,6 @@ class _Broken(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where an element's value lies in the data that was read."""
-
-    vr: str
-    start: int
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Element:
     """Tag, VR and place of a value; ``end`` is None where a delimiter says it."""
 
@@ -198,12 +189,15 @@ class HeaderJson:
         made["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
         return dict(sorted(made.items()))
 
-    def place(self, path: str) -> Place:
-        """Return where the value of an element lies, by the path of its address.
+    def value(self, path: str) -> bytes:
+        """Return the value of an element by the path of its address, in little endian.
 
         Raises
         ------
         ElementMissing
+            There is none, or its value is fragments.
+        HeaderRefused
+            ``too-many-elements``
         """
         *inner, last = path.split("/")
         start, end, is_implicit = self._start, self._size, self._is_implicit
@@ -217,7 +211,8 @@ class HeaderJson:
             raise ElementMissing from error
         if element.end is None:
             raise ElementMissing
-        return Place(element.vr, element.start, element.end - element.start)
+        raw = self._bytes(element.start, element.end)
+        return little(raw, element.vr, is_big=self._order == ">")
 
     def _find(self, tag: int, start: int, end: int, is_implicit: bool) -> _Element:
         position = start

@@ -5,7 +5,7 @@ Source: PS3.18 annex F (JSON); PS3.19 annex A.1 (Native DICOM Model, XML).
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -51,18 +51,15 @@ def person_name(text: str) -> dict[str, str]:
     return {group: part for group, part in groups if part}
 
 
-def written(data_sets: Sequence[Attributes], media_type: str) -> bytes:
-    """Return data sets as JSON (a list) or as XML (one alone).
+def ordered(data_set: Attributes) -> Attributes:
+    """Return a data set with its attributes in the order of their tags."""
+    return dict(sorted(data_set.items()))
 
-    Parameters
-    ----------
-    media_type
-        One of ``WRITTEN``.
-    """
-    ordered = [dict(sorted(data_set.items())) for data_set in data_sets]
-    if media_type == DICOM_XML:
-        return native_xml(ordered[0])
-    return as_json(ordered)
+
+def written(data_set: Attributes, media_type: str) -> bytes:
+    """Return one data set in one of the media types ``WRITTEN``."""
+    write = native_xml if media_type == DICOM_XML else as_json
+    return write(ordered(data_set))
 
 
 def as_json(document: Any) -> bytes:

@@ -82,10 +82,10 @@ def _number(value: str) -> int:
 def _range(form: re.Pattern[str], what: str) -> Callable[[str], tuple[str, str]]:
     def read(value: str) -> tuple[str, str]:
         found = form.fullmatch(value)
-        if found is None or not (found[1] or found[3]) or (found[1] and found[3] and not found[2]):
-            raise BadRequest(f"a {what} is one value, or two with - between them, one may be absent")
-        first, last = found[1] or "", found[3] or ""
-        return (first, last) if found[2] else (first, first)
+        first, is_range, last = found.groups("") if found is not None else ("", "", "")
+        if not (first or last) or (last and not is_range):
+            raise BadRequest(f"a {what} is one, or two with - between them; one may be absent")
+        return (first, last) if is_range else (first, first)
 
     return read
 
@@ -150,18 +150,23 @@ def read_search(
         elif name == "includefield":
             _check_fields(value)
         elif name != "accept":
-            field, read = _key(name, resource)
-            # An empty value matches everything (PS3.4 C.2.2.2.3), and so does an asterisk.
-            if value.strip(" *"):
-                if field in found:
-                    raise BadRequest(f"{name} is asked for twice")
-                found[field] = read(value.strip())
+            _add_match(found, name, value.strip(), resource)
     if study_uid:
         found["study_uids"] = (study_uid,)
     if series_uid:
         found["series_uids"] = (series_uid,)
     limit = min(numbers["limit"], MOST_RESULTS)
     return Search(Filters(**found), limit, numbers["offset"], tuple(warnings))
+
+
+def _add_match(found: dict[str, Any], name: str, value: str, resource: str) -> None:
+    field, read = _key(name, resource)
+    # An empty value matches everything (PS3.4 C.2.2.2.3), and so does an asterisk.
+    if not value.strip("*"):
+        return
+    if field in found:
+        raise BadRequest("an attribute is asked for twice")
+    found[field] = read(value)
 
 
 def _key(name: str, resource: str) -> tuple[str, Callable[[str], Any]]:

@@ -21,7 +21,8 @@ from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
 from firstread.version import __version__
-from serving.api import metrics
+from serving.api import dicomweb, metrics
+from serving.api import worklist as worklist_api
 from serving.archive.store import Store
 from serving.database.engine import open_engine
 from serving.events.hub import Hub
@@ -32,7 +33,7 @@ from serving.http.edge import Edge
 from serving.http.limits import BodyLimits
 from serving.service import health
 from serving.settings import Settings, read_settings
-from serving.web import account, log_in, stream, templating, worklist
+from serving.web import account, case, log_in, stream, templating, worklist
 from serving.worklist.urgency import read_policy
 
 # It would tell raw paths and texts of exceptions to whatever collector the environment names.
@@ -52,7 +53,10 @@ ROUTERS = (
     log_in.router,
     account.router,
     stream.router,
+    dicomweb.router,
     worklist.router,
+    case.router,
+    worklist_api.router,
 )
 
 

@@ -1,0 +1,379 @@
+"""DICOMweb under ``/dicom-web``: STOW-RS, QIDO-RS, WADO-RS (docs/dicomweb.md).
+
+Who asks sees the studies of its site, and our own results only while they are the visible ones;
+everything else is not there (404). Source: PS3.18.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from serving.accounts.caller import Caller, Right
+from serving.accounts.views import note_view
+from serving.api import qido, stow, wado
+from serving.api.datasets import WRITTEN, Attributes, as_json, ordered, written
+from serving.api.media_types import DICOM_JSON, JSON, choose
+from serving.api.multipart import RelatedParser, boundary_of
+from serving.api.negotiation import (
+    EXPLICIT_LITTLE,
+    accepted,
+    caching,
+    frame_form,
+    instance_form,
+    not_modified,
+)
+from serving.api.rendered import TYPES, Wish, read_wish
+from serving.archive import filing
+from serving.archive.index import (
+    Filters,
+    InstanceRow,
+    SeriesRow,
+    find_instances,
+    find_series,
+    find_studies,
+)
+from serving.database.engine import reading
+from serving.errors import BadRequest, NotFound
+from serving.http.dependencies import Service, caller, get_service
+from serving.studies.case_rows import case_of_study
+from serving.studies.receive import receive
+
+PREFIX = "/dicom-web"
+STUDIES = "/studies"
+STUDY = "/studies/{study}"
+SERIES = "/studies/{study}/series/{series}"
+INSTANCE = "/studies/{study}/series/{series}/instances/{instance}"
+
+THUMBNAIL_SIDE = 128
+MOST_FRAMES = 1000
+# What a look at the images of a case is called in the record of views.
+LOOKED_AT = "dicom"
+
+_UID = re.compile(r"[0-9.]{1,64}")
+
+router = APIRouter(prefix=PREFIX, tags=["DICOMweb"], default_response_class=Response)
+
+Asking = Annotated[Service, Depends(get_service)]
+Sender = Annotated[Caller, Depends(caller(Right.SEND))]
+Reader = Annotated[Caller, Depends(caller(Right.READ))]
+
+
+# --- store ----------------------------------------------------------------------------------------
+
+
+@router.post(STUDIES)
+async def store_instances(request: Request, service: Asking, sender: Sender) -> Response:
+    """Store instances of any studies."""
+    return await _store(request, service, sender, "")
+
+
+@router.post(STUDY)
+async def store_study(request: Request, service: Asking, sender: Sender, study: str) -> Response:
+    """Store instances of one study."""
+    if not _UID.fullmatch(study):
+        raise BadRequest("the address holds no Study Instance UID")
+    return await _store(request, service, sender, study)
+
+
+async def _store(request: Request, service: Service, sender: Caller, study_uid: str) -> Response:
+    media_type = choose(accepted(request), WRITTEN)
+    boundary, kind = boundary_of(request.headers.get("content-type", ""))
+    stow.ensure_room(service.store, service.settings, _length(request))
+    parser = RelatedParser(boundary)
+    intake = stow.Intake(service.store, service.settings, parser, stow.kind_of(kind), study_uid)
+    arrivals = await stow.take_body(request.stream(), intake)
+    site_id = sender.site_id
+    # Without a site nobody has the right to send.
+    assert site_id is not None
+    answers = await run_in_threadpool(
+        receive, service.engine, service.policy, site_id, arrivals, service.clock()
+    )
+    document = stow.response(arrivals, answers, intake.failed, _studies_url(request))
+    return Response(
+        written(document, media_type),
+        status_code=stow.status_of(answers, intake.failed),
+        media_type=media_type,
+    )
+
+
+def _length(request: Request) -> int:
+    length = request.headers.get("content-length", "0")
+    return int(length) if length.isdecimal() else 0
+
+
+# --- search ---------------------------------------------------------------------------------------
+
+
+@router.get(STUDIES)
+def search_studies(request: Request, service: Asking, reader: Reader) -> Response:
+    """Search for studies."""
+    search = qido.read_search(request.query_params.multi_items(), "studies")
+    with reading(service.engine) as connection:
+        rows = find_studies(
+            connection, reader.site_id, search.filters, search.limit + 1, search.offset
+        )
+    url = _studies_url(request)
+    return _found(request, search, [qido.study_attributes(row, url) for row in rows])
+
+
+@router.get("/series")
+def search_series(request: Request, service: Asking, reader: Reader) -> Response:
+    """Search for series of all studies."""
+    return _search_series(request, service, reader, "")
+
+
+@router.get(STUDY + "/series")
+def search_series_of_study(
+    request: Request, service: Asking, reader: Reader, study: str
+) -> Response:
+    """Search for series of a study."""
+    _must_exist(service, reader, Filters((study,)))
+    return _search_series(request, service, reader, study)
+
+
+@router.get("/instances")
+def search_instances(request: Request, service: Asking, reader: Reader) -> Response:
+    """Search for instances of all studies."""
+    return _search_instances(request, service, reader, "", "")
+
+
+@router.get(STUDY + "/instances")
+def search_instances_of_study(
+    request: Request, service: Asking, reader: Reader, study: str
+) -> Response:
+    """Search for instances of a study."""
+    _must_exist(service, reader, Filters((study,)))
+    return _search_instances(request, service, reader, study, "")
+
+
+@router.get(SERIES + "/instances")
+def search_instances_of_series(
+    request: Request, service: Asking, reader: Reader, study: str, series: str
+) -> Response:
+    """Search for instances of a series."""
+    _must_exist(service, reader, Filters((study,), (series,)))
+    return _search_instances(request, service, reader, study, series)
+
+
+def _search_series(request: Request, service: Service, reader: Caller, study: str) -> Response:
+    search = qido.read_search(request.query_params.multi_items(), "series", study)
+    url = _studies_url(request)
+    with reading(service.engine) as connection:
+        rows = find_series(
+            connection, reader.site_id, search.filters, search.limit + 1, search.offset
+        )
+        found = [qido.series_attributes(row, url) for row in rows]
+        if not study:
+            uids = sorted({row.study_uid for row in rows})
+            studies = find_studies(connection, reader.site_id, Filters(tuple(uids)))
+            above = {row.study_uid: qido.study_attributes(row, url) for row in studies}
+            found = qido.joined(found, [above[row.study_uid] for row in rows])
+    return _found(request, search, found)
+
+
+def _search_instances(
+    request: Request, service: Service, reader: Caller, study: str, series: str
+) -> Response:
+    search = qido.read_search(request.query_params.multi_items(), "instances", study, series)
+    url = _studies_url(request)
+    with reading(service.engine) as connection:
+        rows = find_instances(
+            connection, reader.site_id, search.filters, search.limit + 1, search.offset
+        )
+        found = [qido.instance_attributes(row, url) for row in rows]
+        if not series:
+            uids = sorted({row.series_uid for row in rows})
+            filters = Filters((study,) if study else (), tuple(uids))
+            of_instances = find_series(connection, reader.site_id, filters)
+            found = qido.joined(found, _above(rows, of_instances, url))
+        if not study:
+            uids = sorted({row.study_uid for row in rows})
+            studies = find_studies(connection, reader.site_id, Filters(tuple(uids)))
+            outer = {row.study_uid: qido.study_attributes(row, url) for row in studies}
+            found = qido.joined(found, [outer[row.study_uid] for row in rows])
+    return _found(request, search, found)
+
+
+def _above(rows: Sequence[InstanceRow], series: Sequence[SeriesRow], url: str) -> list[Attributes]:
+    """Return for each instance what is told of its series."""
+    told = {(row.study_uid, row.series_uid): qido.series_attributes(row, url) for row in series}
+    return [told[row.study_uid, row.series_uid] for row in rows]
+
+
+def _found(request: Request, search: qido.Search, found: list[Attributes]) -> Response:
+    """Return what was found; one more than the limit says that there is more."""
+    warnings = list(search.warnings)
+    if len(found) > search.limit:
+        found = found[: search.limit]
+        warnings.append(qido.MORE_RESULTS)
+    headers = {"Warning": ", ".join(warnings)} if warnings else {}
+    media_type = choose(accepted(request), (DICOM_JSON, JSON))
+    if not found:
+        return Response(status_code=204, headers=headers)
+    document = as_json([ordered(data_set) for data_set in found])
+    return Response(document, media_type=media_type, headers=headers)
+
+
+# --- retrieve -------------------------------------------------------------------------------------
+
+
+@router.get(STUDY)
+@router.get(SERIES)
+@router.get(INSTANCE)
+def retrieve_instances(request: Request, service: Asking, reader: Reader) -> Response:
+    """Retrieve the instances of a study or of a series, or one."""
+    rows = _instances(request, service, reader)
+    alone = "instance" in request.path_params
+    syntaxes = [row.transfer_syntax_uid for row in rows]
+    form = instance_form(accepted(request), syntaxes, alone=alone)
+    tag = wado.tag_of(rows, request.url.path, repr(form))
+    return not_modified(request, tag) or wado.instances_response(
+        _retrieval(request, service), rows, form, tag
+    )
+
+
+@router.get(STUDY + "/metadata")
+@router.get(SERIES + "/metadata")
+@router.get(INSTANCE + "/metadata")
+def retrieve_metadata(request: Request, service: Asking, reader: Reader) -> Response:
+    """Retrieve the headers of the instances of a study, a series, or of one."""
+    rows = _instances(request, service, reader)
+    media_type = choose(accepted(request), WRITTEN)
+    retrieval = _retrieval(request, service)
+    codecs = sorted(rows[0].codecs.items())
+    tag = wado.tag_of(rows, retrieval.studies_url, media_type, repr(codecs))
+    return not_modified(request, tag) or wado.metadata_response(retrieval, rows, media_type, tag)
+
+
+@router.get(INSTANCE + "/frames/{frames}")
+def retrieve_frames(request: Request, service: Asking, reader: Reader, frames: str) -> Response:
+    """Retrieve frames of an instance: ``1`` or ``1,2,3``."""
+    (row,) = _instances(request, service, reader)
+    numbers = _numbers(frames)
+    return _frames(request, service, row, numbers)
+
+
+@router.get(INSTANCE + "/bulkdata/{path:path}")
+def retrieve_bulk_data(request: Request, service: Asking, reader: Reader, path: str) -> Response:
+    """Retrieve a long value that a header names by its address."""
+    (row,) = _instances(request, service, reader)
+    if path == wado.PIXEL_DATA:
+        return _frames(request, service, row, range(1, row.frames + 1))
+    form = frame_form(accepted(request), EXPLICIT_LITTLE, alone=True)
+    tag = wado.tag_of([row], path, repr(form))
+    return not_modified(request, tag) or wado.bulk_data_response(
+        _retrieval(request, service), row, path, form, tag
+    )
+
+
+def _frames(
+    request: Request, service: Service, row: InstanceRow, numbers: Sequence[int]
+) -> Response:
+    form = frame_form(accepted(request), row.transfer_syntax_uid, alone=len(numbers) == 1)
+    tag = wado.tag_of([row], repr(tuple(numbers)), repr(form))
+    return not_modified(request, tag) or wado.frames_response(
+        _retrieval(request, service), row, numbers, form, tag
+    )
+
+
+@router.get(INSTANCE + "/rendered")
+@router.get(INSTANCE + "/frames/{frames}/rendered")
+def retrieve_rendered(request: Request, service: Asking, reader: Reader) -> Response:
+    """Retrieve a frame as JPEG or PNG; of an instance the middle one."""
+    (row,) = _instances(request, service, reader)
+    wish = read_wish(request.query_params)
+    frames = request.path_params.get("frames")
+    number = (row.frames + 1) // 2
+    if frames is not None:
+        (number,) = _numbers(frames, most=1)
+    return _rendered(request, service, row, number, wish)
+
+
+@router.get(STUDY + "/thumbnail")
+@router.get(SERIES + "/thumbnail")
+@router.get(INSTANCE + "/thumbnail")
+def retrieve_thumbnail(request: Request, service: Asking, reader: Reader) -> Response:
+    """Retrieve a small picture: of a series or study the middle one of its images."""
+    rows = _instances(request, service, reader)
+    images = [row for row in rows if row.is_source and row.rows] or [r for r in rows if r.rows]
+    if not images:
+        raise NotFound("there is no image")
+    row = images[len(images) // 2]
+    query = {"viewport": f"{THUMBNAIL_SIDE},{THUMBNAIL_SIDE}", **request.query_params}
+    return _rendered(request, service, row, (row.frames + 1) // 2, read_wish(query))
+
+
+def _rendered(
+    request: Request, service: Service, row: InstanceRow, number: int, wish: Wish
+) -> Response:
+    media_type = choose(accepted(request), TYPES)
+    tag = wado.tag_of([row], str(number), repr(wish), media_type)
+    retrieval = _retrieval(request, service)
+
+    def picture() -> Response:
+        data = wado.picture(retrieval, row, number, wish, media_type)
+        return Response(data, media_type=media_type, headers=caching(tag))
+
+    return not_modified(request, tag) or picture()
+
+
+def _numbers(text: str, most: int = MOST_FRAMES) -> list[int]:
+    parts = text.split(",")
+    if len(parts) > most or not all(part.isascii() and part.isdecimal() for part in parts):
+        raise BadRequest(f"frames are whole numbers with commas between them, at most {most}")
+    numbers = [int(part[:9]) for part in parts]
+    if min(numbers) < 1:
+        raise BadRequest("frames are counted from 1")
+    return numbers
+
+
+# --- shared ---------------------------------------------------------------------------------------
+
+
+def _studies_url(request: Request) -> str:
+    return f"{str(request.base_url).rstrip('/')}{PREFIX}{STUDIES}"
+
+
+def _retrieval(request: Request, service: Service) -> wado.Retrieval:
+    return wado.Retrieval(service.store, _studies_url(request), service.clock())
+
+
+def _instances(request: Request, service: Service, reader: Caller) -> tuple[InstanceRow, ...]:
+    """Return the visible instances that an address names, and record who looked.
+
+    Raises
+    ------
+    NotFound
+        ``not-found``: there is none for who asks.
+    """
+    filters = _filters(request.path_params)
+    with reading(service.engine) as connection:
+        rows = find_instances(connection, reader.site_id, filters)
+        if not rows:
+            raise _not_there()
+        study = filing.study_by_uid(connection, rows[0].study_uid)
+        case = case_of_study(connection, study["id"]) if study is not None else None
+    if case is not None:
+        note_view(service.engine, reader, case["id"], LOOKED_AT, service.clock())
+    return rows
+
+
+def _filters(path: Mapping[str, str]) -> Filters:
+    def uids(name: str) -> tuple[str, ...]:
+        return (path[name],) if name in path else ()
+
+    return Filters(uids("study"), uids("series"), uids("instance"))
+
+
+def _must_exist(service: Service, reader: Caller, filters: Filters) -> None:
+    with reading(service.engine) as connection:
+        if not find_instances(connection, reader.site_id, filters, limit=1):
+            raise _not_there()
+
+
+def _not_there() -> NotFound:
+    return NotFound("there is no such study, series or instance")
