@@ -14,7 +14,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"iso": iso, "utc": utc}
+    made.filters |= {"iso": iso, "utc": utc, "day": day}
     return made
 
 
@@ -26,3 +26,10 @@ def iso(seconds: float) -> str:
 def utc(seconds: float) -> str:
     """Return a moment for a page whose script does not run, or did not yet."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def day(dicom_date: str) -> str:
+    """Return a date (PS3.5 DA) with dashes; one that is none stays as it was sent."""
+    if len(dicom_date) == 8 and dicom_date.isdecimal():
+        return f"{dicom_date[:4]}-{dicom_date[4:6]}-{dicom_date[6:]}"
+    return dicom_date or "–"

@@ -114,8 +114,11 @@ def ai_words(state: AiState, summary: Mapping[str, Any], language: Language) -> 
         See :mod:`serving.worklist.summary`; empty where no analysis ever ended.
     """
     if state not in (AiState.SCORED, AiState.NOT_ANALYSED):
-        older = bool(summary) and summary["status"] != "failed"
-        sub = sentence("page.ai.older-result", language) if older else ""
+        sub = ""
+        if summary:
+            done = AiState.NOT_ANALYSED if summary["findings"] is None else AiState.SCORED
+            older = ai_words(done, summary, language)
+            sub = sentence("page.ai.before", language, say=older.say)
         say = sentence(f"page.state.{state}", language)
         return AiWords(AiForm.UNDER_WAY, say, sub, (), is_resend=False)
     if summary["findings"] is None:
@@ -152,8 +155,8 @@ def ai_words(state: AiState, summary: Mapping[str, Any], language: Language) -> 
 def verdict_words(reasons: tuple[Mapping[str, Any], ...], language: Language) -> tuple[str, ...]:
     """Return the sentences of a verdict's reasons, or of the failure that took its place."""
     return tuple(
-        reason[_short(language)]
-        if _short(language) in reason
+        reason[short(language)]
+        if short(language) in reason
         else sentence(f"page.failure.{reason['code']}", language)
         for reason in reasons
     )
@@ -218,7 +221,7 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _short(language: Language) -> str:
+def short(language: Language) -> str:
     """Return the key of a language in ``findings.json``."""
     return "zh" if language is Language.ZH_CN else "en"
 
