@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 # Below these paths programs ask; elsewhere it is people, if they accept a page.
 PROGRAMS = ("/api/", "/dicom-web/", "/events", "/healthz", "/readyz", "/metrics")
+MOST_PLACES = 8
 CHALLENGE = 'Bearer realm="firstread"'
 # When to come back after 503: a full disk or a locked database lasts longer than a moment.
 RETRY_AFTER_S = 30
@@ -43,7 +44,7 @@ def install(app: FastAPI) -> None:
 
 
 def tell(request: Request, error: Exception) -> Response:
-    """Return the answer to an error of any kind; of a bug, the log gets the frames."""
+    """Return the answer to an error of any kind; of a bug, the log gets the places."""
     match error:
         case FirstreadError():
             if error.http_status >= 500:
@@ -89,13 +90,16 @@ async def _tell(request: Request, error: Exception) -> Response:
 def _tell_bug(request: Request, error: Exception) -> Response:
     bug_id = secrets.token_hex(8)
     frames = traceback.extract_tb(error.__traceback__)
-    # Type and frames, never the text: it may quote what was sent.
+    # Its kind and its places, never the text: it may quote what was sent.
     log.error(
         "bug",
         extra={
             "bug_id": bug_id,
             "error": type(error).__name__,
-            "frames": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+            "places": [
+                f"{'/'.join(frame.filename.split('/')[-2:])}:{frame.lineno} {frame.name}"
+                for frame in frames[-MOST_PLACES:]
+            ],
         },
     )
     detail = f"a bug; its id in the log is {bug_id}"

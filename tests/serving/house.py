@@ -1,4 +1,4 @@
-"""The whole application on a database of its own, asked in this process, at a time of our choice."""
+"""The whole application on a database of its own, asked in this process, at a time we choose."""
 
 import asyncio
 import re
@@ -8,19 +8,24 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
+from time import sleep
 from typing import Any
 
 import httpx
+import uvicorn
 from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from serving.accounts.caller import Role
 from serving.accounts.passwords import hash_password
+from serving.accounts.sessions import find_session, start_session
 from serving.accounts.sites import add_site
 from serving.accounts.tokens import issue_token
-from serving.accounts.users import add_user
+from serving.accounts.users import add_user, find_user
 from serving.database.engine import open_engine, writing
 from serving.database.tables import metadata
+from serving.http.authentication import lifetime, session_cookie
 from serving.service.app import create_app
 from serving.settings import Settings
 
@@ -93,11 +98,16 @@ class House:
             )  # fmt: skip
 
     def logged_in(self, name: str, **where: str) -> httpx.Client:
-        """Return a browser in which a user is logged in, and whose requests bring its token."""
+        """Return a browser with a user's session, whose requests bring the CSRF token."""
+        settings = self.app.state.service.settings
+        with writing(self.engine) as connection:
+            user = find_user(connection, name)
+            secret = start_session(connection, user.id, lifetime(settings), self.clock.now)
+            session = find_session(connection, secret, self.clock.now)
+        assert session is not None
         client = self.client(**where)
-        answer = log_in(client, name)
-        assert answer.status_code == 303, answer.text
-        client.headers["X-CSRF-Token"] = form_token(client.get("/account"))
+        client.cookies.set(session_cookie(settings), secret, domain="127.0.0.1")
+        client.headers["X-CSRF-Token"] = str(session.caller.csrf_token)
         return client
 
 
@@ -135,6 +145,21 @@ def a_database(file: Path) -> Engine:
     """Return the engine of a fresh database with all tables."""
     file.write_bytes(_empty_database())
     return open_engine(f"sqlite:///{file}")
+
+
+@contextmanager
+def listening(app: FastAPI) -> Iterator[str]:
+    """Give the address at which an application really listens."""
+    config = uvicorn.Config(app, port=0, log_config=None, lifespan="off", access_log=False)
+    server = uvicorn.Server(config)
+    thread = Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        sleep(0.01)
+    host, port = server.servers[0].sockets[0].getsockname()
+    yield f"http://{host}:{port}"
+    server.should_exit = True
+    thread.join()
 
 
 @contextmanager
