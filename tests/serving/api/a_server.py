@@ -1,7 +1,6 @@
 """The application behind a real uvicorn, with two sites; what is sent to it, and raw sockets."""
 
 import contextlib
-import secrets
 import socket
 import threading
 import time
@@ -13,7 +12,19 @@ from typing import Any
 
 import httpx
 import uvicorn
+from sqlalchemy import delete
 
+from serving.database.engine import writing
+from serving.database.tables import (
+    cases,
+    conflicts,
+    events,
+    instances,
+    jobs,
+    series,
+    studies,
+    views,
+)
 from serving.http.limits import BodyLimits
 from serving.http.protocol import DeadlineH11Protocol
 from tests.serving.house import House, a_house
@@ -22,8 +33,8 @@ BOUNDARY = "a-boundary-of-tests"
 RELATED = f'multipart/related; type="application/dicom"; boundary={BOUNDARY}'
 JSON = "application/dicom+json"
 # Of the test's server: short enough to be waited for.
-HEADER_S = 0.6
-WINDOW_S = 0.6
+HEADER_S = 0.3
+WINDOW_S = 0.3
 
 
 class _QuickProtocol(DeadlineH11Protocol):
@@ -45,6 +56,12 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/dicom-web"
 
+    def forget(self) -> None:
+        """Empty the archive; sites and tokens stay."""
+        with writing(self.house.engine) as connection:
+            for table in (views, events, jobs, conflicts, instances, series, cases, studies):
+                connection.execute(delete(table))
+
     def other(self) -> httpx.Client:
         """Return a client with the token of site B."""
         return httpx.Client(base_url=self.url, headers=bearer(self.other_token), timeout=30)
@@ -54,14 +71,9 @@ class Server:
         headers = {"Content-Type": RELATED, "Accept": accept}
         return self.client.post(path, content=body_of(files), headers=headers)
 
-    def stored_files(self) -> list[Path]:
-        """Return everything below the store that is a file, temporary ones included."""
-        folder = self.house.app.state.service.store.folder
-        return [path for path in folder.rglob("*") if path.is_file()]
-
     def temporary_files(self) -> list[Path]:
         folder = self.house.app.state.service.store.folder
-        return [path for path in (folder / "tmp").iterdir()]
+        return list((folder / "tmp").iterdir())
 
     def raw(self, head: str = "") -> socket.socket:
         """Return a connection on which the beginning of a request was sent."""
@@ -145,7 +157,3 @@ def listening(house: House) -> Iterator[int]:
         server.should_exit = True
         thread.join(20)
         listener.close()
-
-
-def random_bytes(count: int) -> bytes:
-    return secrets.token_bytes(count)
