@@ -1,6 +1,7 @@
 """What every page needs to stay fresh: where the stream begins, and the words of the scripts."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from firstread.messages import Language, sentence
 from serving.http.dependencies import Service
@@ -16,7 +17,7 @@ SCRIPT_WORDS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def live_values(service: Service, last_event: int, language: Language) -> dict[str, object]:
+def live_values(service: Service, last_event: int, language: Language) -> dict[str, Any]:
     """Return the values of ``live.html``.
 
     Parameters

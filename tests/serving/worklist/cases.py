@@ -41,6 +41,17 @@ def a_summary(*findings: Mapping[str, Any], status: str = "accept") -> dict[str,
     }
 
 
+def a_refusal(status: str = "resend") -> dict[str, Any]:
+    """Return the summary of a case that was not analysed."""
+    reason = {
+        "code": "slices-missing",
+        "zh": "-112.5 毫米与 -95.0 毫米之间缺少 13 层。请补传。",
+        "en": "13 slice(s) missing between -112.5 mm and -95.0 mm. Please send them.",
+    }
+    nothing = {"findings": None, "largest_mm": None, "highest_score": None}
+    return {**a_summary(), **nothing, "status": status, "reasons": [reason]}
+
+
 @dataclass(frozen=True)
 class ACase:
     """One case; everything has a value that does for most tests."""
@@ -134,7 +145,7 @@ def _one_of_many(chance: random.Random, number: int, now: float, site_count: int
     ordered = chance.choices(list(OrderedClass), (2, 15, 80, 3))[0]
     sizes = [chance.uniform(4, 25) for _ in range(chance.choices((0, 1, 2, 4), (5, 3, 1, 1))[0])]
     findings = tuple(a_finding(round(size, 1), chance.uniform(0.33, 1)) for size in sizes)
-    scored = state is AiState.SCORED
+    scored, failed = state is AiState.SCORED, state is AiState.NOT_ANALYSED
     return ACase(
         name=f"PINYIN^{number}={name}",
         patient_id=f"P{number:07d}",
@@ -142,6 +153,6 @@ def _one_of_many(chance: random.Random, number: int, now: float, site_count: int
         ai_state=state,
         ordered_class=ordered,
         findings=findings if scored else None,
-        summary=a_summary(*findings) if scored else {},
+        summary=a_summary(*findings) if scored else a_refusal() if failed else {},
         arrived_at=now - chance.uniform(0, 30 * 86400),
     )
