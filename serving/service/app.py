@@ -21,7 +21,7 @@ from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
 from firstread.version import __version__
-from serving.api import dicomweb, metrics
+from serving.api import dicomweb, metrics, views
 from serving.api import worklist as worklist_api
 from serving.archive.store import Store
 from serving.database.engine import open_engine
@@ -57,6 +57,7 @@ ROUTERS = (
     worklist.router,
     case.router,
     worklist_api.router,
+    views.router,
 )
 
 
