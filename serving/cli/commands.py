@@ -9,7 +9,7 @@ import traceback
 import typer
 
 from firstread.errors import FirstreadError
-from serving.cli import analyse, models, phantom, send, train, version
+from serving.cli import analyse, models, phantom, send, sites, tokens, train, users, version
 from serving.cli.output import say_error
 
 # Every complaint of the parser; Typer exports its kinds but not their base.
@@ -46,6 +46,9 @@ app.command("send")(send.send)
 app.command("train")(train.train)
 app.command("version")(version.version)
 app.add_typer(models.app, name="models")
+app.add_typer(sites.app, name="sites")
+app.add_typer(tokens.app, name="tokens")
+app.add_typer(users.app, name="users")
 
 
 def run(arguments: list[str]) -> int:
