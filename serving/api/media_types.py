@@ -81,6 +81,8 @@ def read_accept(headers: Sequence[str], query: Sequence[str] = ()) -> tuple[Medi
 def choose(accepted: Sequence[MediaType], offered: Sequence[str]) -> str:
     """Return the offered type that is wanted most; of equally wanted ones the first offered.
 
+    Who accepts it as the type of multipart/related accepts it.
+
     Raises
     ------
     NotAcceptable
@@ -97,7 +99,7 @@ def _quality(accepted: Sequence[MediaType], name: str) -> float:
     """Return how much a type is wanted: what the most exact range says (RFC 9110 12.5.1)."""
     major = name.partition("/")[0]
     for exact in (name, f"{major}/*", "*/*"):
-        stated = [one.quality for one in accepted if one.name == exact]
+        stated = [one.quality for one in accepted if one.kind == exact]
         if stated:
             return max(stated)
     return 0.0

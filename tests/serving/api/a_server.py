@@ -21,6 +21,7 @@ from serving.database.tables import (
     events,
     instances,
     jobs,
+    results,
     series,
     studies,
     views,
@@ -59,7 +60,17 @@ class Server:
     def forget(self) -> None:
         """Empty the archive; sites and tokens stay."""
         with writing(self.house.engine) as connection:
-            for table in (views, events, jobs, conflicts, instances, series, cases, studies):
+            for table in (
+                views,
+                events,
+                jobs,
+                conflicts,
+                instances,
+                series,
+                results,
+                cases,
+                studies,
+            ):
                 connection.execute(delete(table))
 
     def other(self) -> httpx.Client:
