@@ -28,7 +28,7 @@ def main() -> None:
         from serving.cli.output import speak_any_locale
 
         speak_any_locale()
-        code = run(sys.argv[1:])
+        code = run(sys.argv[1:], was_stopped=lambda: bool(stopped))
     except BaseException:
         # Whatever a library makes of being stopped while it is imported: it was stopped.
         if not stopped:

@@ -5,6 +5,7 @@ so that ``firstread version`` answers at once.
 """
 
 import traceback
+from collections.abc import Callable
 
 import typer
 
@@ -51,31 +52,44 @@ app.add_typer(tokens.app, name="tokens")
 app.add_typer(users.app, name="users")
 
 
-def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit code (the table stands in docs/cli.md)."""
+def run(arguments: list[str], *, was_stopped: Callable[[], bool] = lambda: False) -> int:
+    """Run one command line and return its exit code (the table stands in docs/cli.md).
+
+    Parameters
+    ----------
+    was_stopped
+        Whether somebody asked this process to end: what goes wrong afterwards is no error to tell.
+    """
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     try:
         code = app(arguments, prog_name="firstread", standalone_mode=False)
-    except FirstreadError as error:
-        if debug:
+    except Exception as error:
+        # A library may turn a stop into an error of its own: pydantic does while it builds a model.
+        if was_stopped():
+            raise
+        if debug and not isinstance(error, WrongUsage):
             traceback.print_exc()
+        return _say(error, arguments)
+    return code if isinstance(code, int) else 0
+
+
+def _say(error: Exception, arguments: list[str]) -> int:
+    """Say what went wrong and return the exit code."""
+    if isinstance(error, FirstreadError):
         say_error(error.code, error.message, error.advice)
         return error.exit_code
-    except WrongUsage as error:
+    if isinstance(error, WrongUsage):
         if complaint := error.format_message():  # empty: no arguments, and the help was printed
             known = {each.name for each in app.registered_commands}
             known |= {each.name for each in app.registered_groups}
             command = [word for word in arguments[:1] if word in known]
             say_error("usage", complaint, " ".join(["firstread", *command, "--help"]))
         return 2
-    except Exception as error:  # noqa: BLE001 - the process's edge: a bug becomes one line
-        if debug:
-            traceback.print_exc()
-        say_error(
-            "internal",
-            f"a bug: {type(error).__name__}",
-            "run again with --debug and report the traceback (it may name files, no pixels)",
-        )
-        return 1
-    return code if isinstance(code, int) else 0
+    # The process's edge: a bug becomes one line.
+    say_error(
+        "internal",
+        f"a bug: {type(error).__name__}",
+        "run again with --debug and report the traceback (it may name files, no pixels)",
+    )
+    return 1

@@ -40,6 +40,31 @@ def test_a_stopped_run_says_so_and_leaves_nothing_behind(
     assert list(temporary.iterdir()) == []
 
 
+# As some libraries do: they make an error of their own of whatever ends their work.
+MAKES_AN_ERROR_OF_A_STOP = """
+import os, signal, inference.pipeline
+def stop(*_, **__):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        signal.pause()
+    except BaseException as error:
+        raise ValueError from error
+inference.pipeline.analyse = stop
+from serving.cli import main
+main()
+"""
+
+
+def test_what_a_library_makes_of_a_stop_is_no_error_to_tell(
+    package: Path, series: Path, tmp_path: Path
+) -> None:
+    words = [sys.executable, "-c", MAKES_AN_ERROR_OF_A_STOP, "analyse", str(series)]
+    words += ["--out", str(tmp_path / "o"), "--package", str(package)]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=50, check=False)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (130, 2)
+    assert ended.stderr.startswith("error[interrupted]: stopped by SIGINT")
+
+
 # Stops its own process while a module is being imported, as Ctrl-C in the first moment does.
 STOPS_AT_AN_IMPORT = """
 import os, signal, sys
