@@ -13,10 +13,9 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-run: .venv/.serving ## make a phantom chest CT, analyse it, and say where the results lie
-	@rm -rf $(DEMO) && mkdir -p $(DEMO)
-	@$(BIN)/firstread phantom $(DEMO)/phantom --nodules 6,10,20 --spacing 1.25 --slices 240 --seed 1
-	@$(BIN)/firstread analyse $(DEMO)/phantom --out $(DEMO)/result
+run: .venv/.serving ## start the service with four demonstration studies; Ctrl-C ends it
+	@mkdir -p $(DEMO)
+	@FIRSTREAD_SETTLE_S=3 FIRSTREAD_LOG=$(DEMO)/log.jsonl $(BIN)/firstread up --demonstration --data $(DEMO)
 
 setup: .venv/.complete ## install everything for development into .venv
 

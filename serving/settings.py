@@ -66,6 +66,8 @@ class Settings(BaseSettings):
         Lets a scraper read ``/metrics`` from elsewhere than loopback.
     demonstration
         Loads demonstration studies into an empty database, and allows its log-in on loopback.
+    log
+        File for the log of all processes; None: standard error.
     secure_cookies
         Set behind TLS: cookies are sent over https only.
     """
@@ -98,6 +100,7 @@ class Settings(BaseSettings):
     ping_s: Seconds = 10.0
     metrics_token: str | None = None
     demonstration: bool = False
+    log: Path | None = None
     secure_cookies: bool = False
 
     @property

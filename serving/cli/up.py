@@ -20,6 +20,9 @@ def up(
     package: Annotated[
         str | None, typer.Option(metavar="NAME[@VERSION]|FOLDER", help="Default: the newest.")
     ] = None,
+    demonstration: Annotated[
+        bool, typer.Option("--demonstration", help="Load four synthetic studies to look at.")
+    ] = False,
 ) -> None:
     """Run the service: receives studies, analyses them, serves worklist and results.
 
@@ -36,5 +39,6 @@ def up(
         workers=workers,
         threads=threads,
         package=package,
+        demonstration=demonstration or None,
     )
     run_service(settings, tell)

@@ -14,7 +14,10 @@ import sys
 import traceback
 import warnings
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
+
+from firstread.errors import ConfigurationError
 
 OURS = ("serving", "inference", "models", "firstread")
 LONGEST = 200
@@ -67,9 +70,21 @@ def places(trace: TracebackType | None) -> list[str]:
     ]
 
 
-def set_up(process: str) -> None:
-    """Let this process write its log to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
+def set_up(process: str, file: Path | None) -> None:
+    """Let this process write its log to a file that all processes add to, or to standard error.
+
+    Raises
+    ------
+    ConfigurationError
+        ``configuration``: the file cannot be written.
+    """
+    try:
+        handler = logging.StreamHandler(sys.stderr) if file is None else logging.FileHandler(file)
+    except OSError as error:
+        raise ConfigurationError(
+            f"FIRSTREAD_LOG: {file} cannot be written: {error.strerror}",
+            advice="name a file in a folder that is there and yours",
+        ) from error
     handler.setFormatter(JsonLines(process))
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -7,6 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from serving.settings import PREFIX, Settings
 
@@ -16,7 +17,8 @@ _PR_SET_PDEATHSIG = 1
 def environment_of(settings: Settings) -> dict[str, str]:
     """Return the environment variables that say the same as these settings."""
     said = settings.model_dump(mode="json", exclude_none=True)
-    said["data"] = str(settings.data.absolute())
+    # Children may stand in another folder.
+    said |= {name: str(path.absolute()) for name, path in settings if isinstance(path, Path)}
     return {PREFIX + name.upper(): _text(value) for name, value in said.items()}
 
 

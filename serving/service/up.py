@@ -8,17 +8,22 @@ import logging
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 from firstread.errors import ConfigurationError, OutputError, UsageError
-from serving.accounts.users import FIRST_ADMIN, ensure_first_admin
+from serving.accounts.users import FIRST_ADMIN, ensure_demonstration, ensure_first_admin
 from serving.archive.store import Store
 from serving.database.engine import open_engine
 from serving.database.migrate import migrate
 from serving.service import logs
+from serving.service.demonstration import STUDIES
+from serving.service.processes import child_environment
 from serving.service.supervisor import Supervisor
 from serving.settings import Settings
 from serving.worklist.urgency import read_policy
@@ -27,6 +32,7 @@ log = logging.getLogger(__name__)
 
 # More callers than this at one moment wait for their turn to connect.
 BACKLOG = 2048
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 def up(settings: Settings, tell: Callable[[str], None]) -> None:
@@ -42,7 +48,7 @@ def up(settings: Settings, tell: Callable[[str], None]) -> None:
     FirstreadError
         What is not right; nothing was started.
     """
-    logs.set_up("up")
+    logs.set_up("up", settings.log)
     stop = threading.Event()
 
     def end(_number: int, _frame: FrameType | None) -> None:
@@ -51,6 +57,7 @@ def up(settings: Settings, tell: Callable[[str], None]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     read_policy(settings.urgency)
+    check_demonstration(settings)
     check_package(settings)
     make_data_folder(settings)
     with listen(settings.host, settings.port) as listener:
@@ -65,8 +72,52 @@ def up(settings: Settings, tell: Callable[[str], None]) -> None:
             tell(f"first log-in, shown once: {FIRST_ADMIN} / {password}")
         log.info("starting", extra={"engine": settings.engine, "workers": settings.workers})
         supervisor = Supervisor(settings, database, listener, stop=stop)
-        supervisor.run(lambda: tell(f"Firstread is ready: {address}"))
+        with ExitStack() as beside:
+
+            def on_ready() -> None:
+                tell(f"Firstread is ready: {address}")
+                if settings.demonstration:
+                    name, word = ensure_demonstration(database, time.time())
+                    tell(f"demonstration log-in, from this machine alone: {name} / {word}")
+                    tell(f"{len(STUDIES)} synthetic studies come one after the other:")
+                    beside.enter_context(demonstrating(settings, address))
+
+            supervisor.run(on_ready)
         database.dispose()
+
+
+@contextmanager
+def demonstrating(settings: Settings, address: str) -> Iterator[None]:
+    """Send the demonstration studies from a process beside, until this context ends."""
+    process = subprocess.Popen(  # noqa: S603  (our own interpreter and code)
+        [
+            *(sys.executable, "-m", "serving.service.demonstration_process"),
+            *("--url", address, "--parent", str(os.getpid())),
+        ],
+        stdin=subprocess.DEVNULL,
+        env=child_environment(settings, os.environ),
+        process_group=0,
+    )
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def check_demonstration(settings: Settings) -> None:
+    """Refuse the log-in that everybody knows where others can reach it.
+
+    Raises
+    ------
+    ConfigurationError
+        ``configuration``
+    """
+    if settings.demonstration and settings.host not in LOOPBACK:
+        raise ConfigurationError(
+            f"the demonstration is for this machine alone, and {settings.host} is not",
+            advice="leave out --demonstration, or listen on 127.0.0.1",
+        )
 
 
 def check_package(settings: Settings) -> None:

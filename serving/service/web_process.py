@@ -13,6 +13,7 @@ from serving.http.protocol import DeadlineH11Protocol
 from serving.service import logs
 from serving.service.app import create_app
 from serving.service.processes import die_with
+from serving.settings import read_settings
 
 log = logging.getLogger(__name__)
 
@@ -29,10 +30,11 @@ def main() -> None:
     parser.add_argument("--parent", type=int, required=True)
     asked = parser.parse_args()
     die_with(asked.parent)
-    logs.set_up("web")
+    settings = read_settings()
+    logs.set_up("web", settings.log)
     _allow_many_files()
     try:
-        app = create_app()
+        app = create_app(settings)
     except FirstreadError as error:
         log.error("web cannot serve", extra={"error": error.code, "reason": error.message})
         sys.exit(error.exit_code)
