@@ -10,7 +10,19 @@ from collections.abc import Callable
 import typer
 
 from firstread.errors import FirstreadError
-from serving.cli import analyse, models, phantom, send, sites, tokens, train, users, version
+from serving.cli import (
+    analyse,
+    models,
+    phantom,
+    ray,
+    send,
+    sites,
+    tokens,
+    train,
+    up,
+    users,
+    version,
+)
 from serving.cli.output import say_error
 
 # Every complaint of the parser; Typer exports its kinds but not their base.
@@ -45,8 +57,10 @@ app.command("analyse")(analyse.analyse)
 app.command("phantom")(phantom.phantom)
 app.command("send")(send.send)
 app.command("train")(train.train)
+app.command("up")(up.up)
 app.command("version")(version.version)
 app.add_typer(models.app, name="models")
+app.add_typer(ray.app, name="ray")
 app.add_typer(sites.app, name="sites")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(users.app, name="users")

@@ -30,13 +30,14 @@ def main() -> None:
     parser.add_argument("--parent", type=int, required=True)
     asked = parser.parse_args()
     die_with(asked.parent)
-    logs.set_up(asked.name)
+    settings = read_settings()
+    logs.set_up(asked.name, settings.log)
     threading.excepthook = _end_with_a_bug
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda _number, _frame: stop.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        _work(read_settings(), asked.owner, stop)
+        _work(settings, asked.owner, stop)
     except FirstreadError as error:
         log.error("worker cannot work", extra={"error": error.code, "reason": error.message})
         sys.exit(error.exit_code)
@@ -66,9 +67,10 @@ def _work(settings: Settings, owner: str, stop: threading.Event) -> None:
 def _open_engine(settings: Settings) -> Engine:
     """Return the engine with everything loaded."""
     if settings.engine == "ray":
-        from serving.jobs.ray_engine import RayEngine
+        from serving.jobs.ray_engine import open_ray_engine
+        from serving.service.ray_plan import plan_of
 
-        return RayEngine(settings)
+        return open_ray_engine(plan_of(settings), Store, address=settings.ray_address)
     from serving.jobs.analysis import warm_up
 
     engine = InlineEngine(Store)
