@@ -50,7 +50,7 @@ async def heard(listener: Listener) -> list[str | Signal]:
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 20))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(test(), 20))
 
 
 def test_a_change_is_heard_within_a_second_by_all_who_may_see_it(engine: Engine) -> None:

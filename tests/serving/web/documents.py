@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from PIL import Image, ImageDraw
 from sqlalchemy import insert, select, update
 
@@ -47,7 +47,8 @@ def a_gap(position_mm: float, missing: int, code: str = "slices-missing") -> dic
     """Return the reason of a verdict for missing slices."""
     return {
         "code": code,
-        "zh": f"{position_mm - 8:.1f} 毫米与 {position_mm + 8:.1f} 毫米之间缺少 {missing} 层。请补传。",
+        "zh": f"{position_mm - 8:.1f} 毫米与 {position_mm + 8:.1f} 毫米之间"
+        f"缺少 {missing} 层。请补传。",
         "en": f"{missing} slice(s) missing between {position_mm - 8:.1f} mm and "
         f"{position_mm + 8:.1f} mm. Please send them.",
         "numbers": {

@@ -80,7 +80,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Running]:
-    """Run a service with two sites and three users: ``admin``, ``reader`` and ``county`` (site 2)."""
+    """Run a service with two sites; ``admin`` and ``reader`` see both, ``county`` the second."""
     port = free_port()
     settings = Settings(data=folder, port=port, ping_s=PING_S)
     app = create_app(settings)

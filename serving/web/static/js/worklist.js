@@ -15,6 +15,9 @@ follow(() => refresh(), () => refresh());
 
 form.addEventListener("htmx:configRequest", (event) => {
   const cause = event.detail.triggeringEvent;
+  // htmx does not see buttons that stand outside of their form.
+  const button = cause && cause.submitter;
+  if (button && button.name) event.detail.parameters[button.name] = button.value;
   if (cause && cause.type === "refresh") {
     const { after, before } = list().dataset;
     if (after) event.detail.parameters.after = after;
@@ -44,9 +47,7 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 
 document.addEventListener("htmx:afterSwap", (event) => {
   if (event.detail.target.id !== "worklist" && event.target.id !== "worklist") return;
-  const isRefresh = event.detail.requestConfig.parameters.refresh === "yes"
-    || (event.detail.requestConfig.parameters.get && event.detail.requestConfig.parameters.get("refresh") === "yes");
-  if (!isRefresh) return;
+  if (event.detail.requestConfig.parameters.refresh !== "yes") return;
   for (const row of rows()) row.classList.toggle("changed", known.get(row.id) !== row.dataset.version);
   if (!kept) return;
   if (!document.getElementById(kept.row.id)) {

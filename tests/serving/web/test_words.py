@@ -1,0 +1,127 @@
+"""Stored values become the words that a reader sees."""
+
+import pytest
+
+from firstread.messages import Language
+from serving.events.log import Event, Kind
+from serving.web.words import (
+    AiForm,
+    ai_words,
+    event_words,
+    person_name,
+    person_words,
+    why_words,
+)
+from serving.worklist.states import AiState, OrderedClass
+from serving.worklist.summary import Failure, summarise, summarise_failure
+from serving.worklist.urgency import judge_urgency
+from tests.serving.web.documents import a_document, a_finding, a_gap
+from tests.serving.worklist.cases import POLICY
+
+EN, ZH = Language.EN, Language.ZH_CN
+
+
+@pytest.mark.parametrize(
+    ("stored", "english", "chinese"),
+    [
+        ("WANG^WEI=王^伟", "WANG WEI (王伟)", "王伟"),
+        ("王^伟", "王伟", "王伟"),
+        ("=王^伟=", "王伟", "王伟"),
+        ("Müller^Anna^^Dr", "Müller Anna Dr", "Müller Anna Dr"),
+        ("", "", ""),
+        ("^^^", "", ""),
+    ],
+)
+def test_a_name_reads_as_its_language_writes_it(stored: str, english: str, chinese: str) -> None:
+    assert person_name(stored, EN) == english
+    assert person_name(stored, ZH) == chinese
+
+
+@pytest.mark.parametrize(
+    ("born", "seen", "said"),
+    [
+        ("19630412", "20260301", "Male 62 y"),
+        ("19630301", "20260301", "Male 63 y"),
+        ("", "20260301", "Male"),
+        ("19639999", "20260301", "Male"),
+        ("20270101", "20260301", "Male"),
+    ],
+)
+def test_an_age_is_said_only_where_it_is_known(born: str, seen: str, said: str) -> None:
+    assert person_words("M", born, seen, EN) == said
+
+
+def test_an_unknown_sex_is_not_said() -> None:
+    assert person_words("<b>", "", "", EN) == ""
+
+
+def test_every_kind_of_end_has_a_form_of_its_own() -> None:
+    found = ai_words(AiState.SCORED, summarise(a_document(a_finding(1, 7.0, 0.8))), EN)
+    nothing = ai_words(AiState.SCORED, summarise(a_document()), EN)
+    refused = summarise(a_document(status="resend", reasons=[a_gap(-100.0, 3)]))
+    forms = [
+        found.form, nothing.form,
+        ai_words(AiState.NOT_ANALYSED, refused, EN).form,
+        ai_words(AiState.ANALYSING, {}, EN).form,
+    ]  # fmt: skip
+    assert forms == list(AiForm)
+    assert (found.say, nothing.say) == ("1 finding", "0 findings")
+
+
+@pytest.mark.parametrize("failure", Failure)
+@pytest.mark.parametrize("language", Language)
+def test_a_failure_says_why_in_both_languages(failure: Failure, language: Language) -> None:
+    said = ai_words(AiState.NOT_ANALYSED, summarise_failure(failure), language)
+    assert said.form is AiForm.UNANALYSED
+    assert said.sub
+    assert not said.is_resend
+
+
+def test_a_scored_case_with_a_gap_is_marked_incomplete() -> None:
+    gap = a_document(status="limits", reasons=[a_gap(-100.0, 1)])
+    said = ai_words(AiState.SCORED, summarise(gap), EN)
+    assert said.marks == ("incomplete", "with limits")
+
+
+def test_a_newer_analysis_names_the_older_result_and_a_first_one_none() -> None:
+    older = summarise(a_document(a_finding(1, 7.0, 0.8)))
+    assert ai_words(AiState.RECEIVING, older, EN).sub == "before: 1 finding"
+    assert ai_words(AiState.RECEIVING, {}, EN).sub == ""
+
+
+@pytest.mark.parametrize("language", Language)
+@pytest.mark.parametrize(
+    ("findings", "threshold"),
+    [(None, None), ([], 0.46), ([(20.0, 0.9)], 0.46), ([(20.0, 0.3)], 0.46), ([(8.0, 0.9)], 0.46),
+     ([(20.0, 0.9)], None)],
+)  # fmt: skip
+def test_every_reason_has_its_sentence(
+    language: Language, findings: list[tuple[float, float]] | None, threshold: float | None
+) -> None:
+    made = findings and [a_finding(1, mm, score) for mm, score in findings]
+    for ordered in OrderedClass:
+        urgency = judge_urgency(
+            POLICY, ordered, 0.0, [] if findings == [] else made, threshold
+        )  # fmt: skip
+        assert why_words(urgency.reasons, language)
+
+
+@pytest.mark.parametrize("language", Language)
+@pytest.mark.parametrize(
+    ("kind", "details"),
+    [
+        (Kind.RECEIVED, {"instances": 130}),
+        (Kind.SETTLED, {"instances": 130}),
+        (Kind.ANALYSING, {"attempt": 1}),
+        (Kind.REQUEUED, {}),
+        (Kind.SCORED, {"findings": 2, "package": "lung_nodule@1.0.1"}),
+        (Kind.NOT_ANALYSED, {"code": "slices-missing"}),
+        (Kind.NOT_ANALYSED, {"code": "analysis-crashed"}),
+        (Kind.SUPERSEDED, {"package": "lung_nodule@1.0.1"}),
+        (Kind.CONFLICT, {"instances": 1}),
+    ],
+)
+def test_everything_that_happens_has_its_sentence(
+    language: Language, kind: Kind, details: dict[str, object]
+) -> None:
+    assert event_words(Event(1, "one", 1, 1, kind.value, details, 0.0), language)
