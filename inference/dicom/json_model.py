@@ -223,9 +223,15 @@ class HeaderJson:
         raise ElementMissing
 
     def _data_set(
-        self, position: int, end: int, is_implicit: bool, scope: _Scope
+        self, position: int, end: int, is_implicit: bool, scope: _Scope, *, is_open: bool = False
     ) -> tuple[Model, int]:
-        """Return a data set's document and the position behind it, its delimiter included."""
+        """Return a data set's document and the position behind it, its delimiter included.
+
+        Parameters
+        ----------
+        is_open
+            Whether only a delimiter ends it.
+        """
         made: Model = {}
         while (element := self._next(position, end, is_implicit)) is not None:
             if element.tag == _ITEM_END:
@@ -243,6 +249,8 @@ class HeaderJson:
                 made[f"{element.tag:08X}"] = value
             if element.tag in _PIXEL_TAGS and not scope.depth:
                 break
+        if is_open:
+            raise _Broken
         return made, position
 
     def _next(self, position: int, end: int, is_implicit: bool) -> _Element | None:
@@ -250,9 +258,7 @@ class HeaderJson:
         if position + 8 > end:
             return None
         tag = self._tag_at(position)
-        self._elements += 1
-        if self._elements > ELEMENTS:
-            raise HeaderRefused("too-many-elements")
+        self._count()
         if tag >> 16 == 0xFFFE:
             return _Element(_ITEM_END, "", position + 8, position + 8, is_implicit)
         raw = b"" if is_implicit else self._bytes(position + 4, position + 6)
@@ -308,7 +314,11 @@ class HeaderJson:
                 start, end = item
                 inner = replace(scope, path=f"{path}/{len(items) + 1}/", depth=scope.depth + 1)
                 made, behind = self._data_set(
-                    start, limit if end is None else end, element.is_implicit, inner
+                    start,
+                    limit if end is None else end,
+                    element.is_implicit,
+                    inner,
+                    is_open=end is None,
                 )
                 items.append(dict(sorted(made.items())))
                 position = behind if end is None else end
@@ -324,7 +334,7 @@ class HeaderJson:
         """Return start and end (None: a delimiter says it) of an item; None behind the last."""
         if position + 8 > limit:
             return None
-        self._elements += 1
+        self._count()
         tag = self._tag_at(position)
         if tag == _SEQUENCE_END:
             return None
@@ -365,6 +375,11 @@ class HeaderJson:
             while self._tag_at(position) == _ITEM:
                 position += 8 + self._long_at(position + 4)
         return position + 8
+
+    def _count(self) -> None:
+        self._elements += 1
+        if self._elements > ELEMENTS:
+            raise HeaderRefused("too-many-elements")
 
     def _tag_at(self, position: int) -> int:
         group, number = self._tag_struct.unpack_from(self._data, position)

@@ -53,6 +53,9 @@ MOST_FRAMES = 1000
 # What a look at the images of a case is called in the record of views.
 LOOKED_AT = "dicom"
 
+FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host"})
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
 _UID = re.compile(r"[0-9.]{1,64}")
 
 router = APIRouter(prefix=PREFIX, tags=["DICOMweb"], default_response_class=Response)
@@ -335,7 +338,19 @@ def _numbers(text: str, most: int = MOST_FRAMES) -> list[int]:
 
 
 def _studies_url(request: Request) -> str:
-    return f"{str(request.base_url).rstrip('/')}{PREFIX}{STUDIES}"
+    """Return what the addresses of studies begin with, as who asks reaches us.
+
+    Some clients leave the port out of Host; where no proxy stands between, it is the one they
+    connected to.
+    """
+    settings = get_service(request).settings
+    url = request.base_url
+    if settings.secure_cookies:
+        url = url.replace(scheme="https")
+    elif url.port is None and not FORWARDED & set(request.headers):
+        _, port = request.scope.get("server") or ("", None)
+        url = url if port in (None, DEFAULT_PORTS.get(url.scheme)) else url.replace(port=port)
+    return f"{str(url).rstrip('/')}{PREFIX}{STUDIES}"
 
 
 def _retrieval(request: Request, service: Service) -> wado.Retrieval:

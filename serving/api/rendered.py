@@ -5,7 +5,8 @@
     stored value ── rescale slope, intercept ──> HU ── window, its function ──> 0 to 255 ──> picture
 
 The window is the request's, else the first of the frame's header, else a lung window for CT and the
-range of the frame for everything else. Source: PS3.3 C.11.1, C.11.2; PS3.18 section 8.3.5.
+range of the frame for everything else; single bits are black and white. Source: PS3.3 C.11.1,
+C.11.2; PS3.18 section 8.3.5.
 """
 
 import io
@@ -170,6 +171,8 @@ def _grey(
     frame: bytes, pixels: PixelData, number: int, header: Model, window: Window | None
 ) -> Grey:
     values = _rescaled(frame, pixels, number, header)
+    if pixels.form.bits_allocated == 1:
+        window = Window(0.5, 1.0, VoiFunction.LINEAR_EXACT)
     window = window or _window_of(number, header, values)
     grey = windowed(values, window)
     return 255 - grey if pixels.photometric == "MONOCHROME1" else grey
