@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,11 +19,10 @@ def house(tmp_path: Path) -> Iterator[House]:
         yield made
 
 
-def a_case(house: House, site_id: int, **values: object) -> str:
+def a_case(house: House, site_id: int, **values: Any) -> str:
+    case = ACase(site_id=site_id, arrived_at=house.clock.now, **values)
     with writing(house.engine) as connection:
-        return add_cases(
-            connection, [ACase(site_id=site_id, arrived_at=house.clock.now, **values)]
-        )[0]  # type: ignore[arg-type]
+        return add_cases(connection, [case])[0]
 
 
 def test_a_reader_sees_all_hospitals_and_a_sender_its_own(house: House) -> None:

@@ -98,11 +98,13 @@ def test_a_newer_analysis_names_the_older_result_and_a_first_one_none() -> None:
 def test_every_reason_has_its_sentence(
     language: Language, findings: list[tuple[float, float]] | None, threshold: float | None
 ) -> None:
-    made = findings and [a_finding(1, mm, score) for mm, score in findings]
+    made = (
+        None
+        if findings is None
+        else [a_finding(number, mm, score) for number, (mm, score) in enumerate(findings, 1)]
+    )
     for ordered in OrderedClass:
-        urgency = judge_urgency(
-            POLICY, ordered, 0.0, [] if findings == [] else made, threshold
-        )  # fmt: skip
+        urgency = judge_urgency(POLICY, ordered, 0.0, made, threshold)
         assert why_words(urgency.reasons, language)
 
 
