@@ -182,6 +182,14 @@ def upgrade() -> None:
         op.f("ix_jobs_state_rank_queued_at"), "jobs", ["state", "rank", "queued_at"], unique=False
     )
     op.create_index(op.f("ix_jobs_study_id"), "jobs", ["study_id"], unique=False)
+    op.create_index(
+        "uq_jobs_open",
+        "jobs",
+        ["study_id"],
+        unique=True,
+        sqlite_where=sa.text("state IN ('queued', 'leased')"),
+        postgresql_where=sa.text("state IN ('queued', 'leased')"),
+    )
     op.create_table(
         "series",
         sa.Column("id", sa.Integer(), nullable=False),
