@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from sqlalchemy import Engine, Table, insert, select
+from sqlalchemy import Engine, Table, insert, inspect, select
 
 from firstread.uids import uid_from
 from inference.dicom.data_set import LONG_VRS
@@ -112,6 +113,8 @@ class Archive:
     def __post_init__(self) -> None:
         self.store = Store(self.folder / "store")
         self.engine: Engine = open_engine(f"sqlite:///{self.folder / 'firstread.sqlite'}")
+        if inspect(self.engine).has_table("sites"):
+            return
         metadata.create_all(self.engine)
         with writing(self.engine) as connection:
             rows = [{"code": code, "name": code, "created_at": NOW} for code in ("one", "two")]
@@ -131,6 +134,17 @@ class Archive:
         """Receive files as one request."""
         arrivals = [self.arrival(data) for data in files]
         return receive(self.engine, self.policy, site_id, arrivals, now)
+
+    def receive_together(self, *files: bytes) -> tuple[Answer, ...]:
+        """Receive files as the web does: their syncs overlap, one commit for all."""
+        with ExitStack() as stack:
+            incoming = [stack.enter_context(self.store.new()) for _ in files]
+            for one, data in zip(incoming, files, strict=True):
+                one.write(data)
+                one.close()
+            facts = [read_facts(one.path) for one in incoming]
+            kept = self.store.keep(*incoming)
+        return receive(self.engine, self.policy, 1, list(map(Arrival, facts, kept)), NOW)
 
     def file(self, arrival: Arrival) -> tuple[Answer, ...]:
         """Receive what is durable already."""

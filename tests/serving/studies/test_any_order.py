@@ -204,7 +204,8 @@ class AnyOrder(RuleBasedStateMachine):
 
 def explored(examples: int, steps: int) -> Any:
     """Return the machine as a test."""
-    case = type(f"AnyOrder{examples}", (AnyOrder,), {}).TestCase
+    machine: Any = type(f"AnyOrder{examples}", (AnyOrder,), {})
+    case = machine.TestCase
     case.settings = settings(
         max_examples=examples,
         stateful_step_count=steps,
