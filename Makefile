@@ -35,8 +35,9 @@ format: .venv/.complete ## put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/.complete ## seconds and memory of each stage, beside the limit and a peer; writes bench.json
+bench: .venv/.complete ## seconds and memory of each stage, beside the limit and a peer; writes bench*.json
 	$(BIN)/python -m tests.bench --json bench.json
+	$(BIN)/python -m tests.bench.service --json bench-service.json
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11, 3.12 or 3.13 is needed"; \
