@@ -18,7 +18,9 @@ _BREAKS = re.compile(r"[\^=\\,;\s\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\u
 
 def normalise(text: str) -> str:
     """Return a text in its comparable form: words with one blank between them."""
-    return _BREAKS.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    # Folding may take a text out of its normal form: once more.
+    return _BREAKS.sub(" ", unicodedata.normalize("NFKC", folded)).strip()
 
 
 def search_terms(query: str) -> tuple[str, ...]:
