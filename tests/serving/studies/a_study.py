@@ -148,7 +148,11 @@ class Archive:
 
     def file(self, arrival: Arrival) -> tuple[Answer, ...]:
         """Receive what is durable already."""
-        return receive(self.engine, self.policy, 1, [arrival], NOW)
+        return self.file_all([arrival])
+
+    def file_all(self, arrivals: Sequence[Arrival]) -> tuple[Answer, ...]:
+        """Receive what is durable already, as one request."""
+        return receive(self.engine, self.policy, 1, arrivals, NOW)
 
     def claim(self, now: float = NOW) -> Job | None:
         """Take the next job as a worker would."""
