@@ -81,6 +81,7 @@ class Unavailable(FirstreadError):
     """No room, or the database does not answer; nothing was kept, send again later."""
 
     code = "unavailable"
+    exit_code = 9
     http_status = 503
 
 

@@ -40,6 +40,7 @@ from serving.worklist.summary import Failure
 log = logging.getLogger(__name__)
 
 POLL_S = 0.1
+ASK_READY_S = 0.3
 # A life shorter than this counts as failed: after some of them in a row there is a pause.
 SHORT_LIFE_S = 30.0
 FREE_RESTARTS = 3
@@ -99,6 +100,7 @@ class Supervisor:
     stop: threading.Event = field(default_factory=threading.Event)
     children: list[Child] = field(init=False)
     _looked_at: float = 0.0
+    _asked_at: float = 0.0
 
     def __post_init__(self) -> None:
         # Ray's replicas are its own processes; one worker feeds them.
@@ -124,11 +126,17 @@ class Supervisor:
         try:
             while not self.stop.wait(POLL_S):
                 self._step(time.monotonic())
-                if not is_ready and answers_ready(self.listener):
+                if not is_ready and self._is_ready(time.monotonic()):
                     is_ready = True
                     on_ready()
         finally:
             self._end()
+
+    def _is_ready(self, now_s: float) -> bool:
+        if now_s - self._asked_at < ASK_READY_S:
+            return False
+        self._asked_at = now_s
+        return answers_ready(self.listener)
 
     def _step(self, now_s: float) -> None:
         for child in self.children:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Engine, Table, select
 
 from serving.accounts.sites import add_site
+from serving.accounts.tokens import issue_token
 from serving.archive.store import Store
 from serving.database.engine import open_engine, reading, writing
 from serving.database.migrate import migrate
@@ -93,8 +94,10 @@ class Room:
         name = f"worker-{number}"
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "serving.service.worker_process", "--name", name]
-                + ["--owner", f"test.{name}", "--parent", str(os.getpid())],
+                [
+                    *(sys.executable, "-m", "serving.service.worker_process", "--name", name),
+                    *("--owner", f"test.{name}", "--parent", str(os.getpid())),
+                ],
                 env=environment,
                 stderr=log,
                 stdout=log,
@@ -178,3 +181,54 @@ def nothing_is_lost_or_doubled(room: Room, *, findings: bool = True) -> None:
     ours = [row for row in rows.values() if row["result_id"] is not None]
     assert len(ours) == (2 if findings else 1) * len(visible)
     assert {row["state"] for row in room.rows(jobs)} <= {"done", "overtaken"}
+
+
+@dataclass
+class Up:
+    """A running ``firstread up``."""
+
+    process: subprocess.Popen[bytes]
+    said: Path
+
+    @property
+    def url(self) -> str:
+        """Return where it listens; empty until it has said that it is ready."""
+        found = re.search(
+            r"^Firstread is ready: (\S+)$", self.said.read_text("utf-8"), re.MULTILINE
+        )
+        return found[1] if found else ""
+
+    def children(self, room: Room) -> dict[str, int]:
+        """Return the process ids of its children as it last started them."""
+        return {line["child"]: line["pid"] for line in room.logged("started")}
+
+
+@contextmanager
+def service(room: Room, *, fault: str = "", **settings: Any) -> Iterator[Up]:
+    """Run ``firstread up`` on a room until the block ends; gives it when it is ready."""
+    changed = Settings(**{**room.settings.model_dump(), "port": 0, **settings})
+    environment = child_environment(changed, os.environ)
+    if fault:
+        environment[VARIABLE] = fault
+    said = room.settings.data / "said"
+    code = "from serving.cli import main; main()"
+    with room.log.open("ab") as log, said.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, "up"], env=environment, stdout=out, stderr=log
+        )
+    room.processes.append(process)
+    up = Up(process, said)
+    try:
+        room.wait(lambda: up.url or process.poll() is not None)
+        assert up.url, room.log.read_text("utf-8")
+        yield up
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(60)
+
+
+def a_token(room: Room) -> str:
+    """Return what lets the room's site send and ask."""
+    with writing(room.database) as connection:
+        return issue_token(connection, site_id=room.site_id, label="gateway", now=time.time())[1]

@@ -1,0 +1,212 @@
+"""``firstread up`` as a whole: real processes, started, killed and ended."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from serving.database.engine import reading
+from serving.database.tables import cases, jobs
+from serving.jobs import workers
+from serving.sending.deliver import Patience, deliver, open_client
+from serving.sending.outgoing import find_outgoing
+from tests.serving.service.scene import (
+    Room,
+    Up,
+    a_copy,
+    a_room,
+    a_token,
+    nothing_is_lost_or_doubled,
+    service,
+    small_study,
+)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Iterator[Room]:
+    with a_room(tmp_path / "data", heartbeat_s=0.5) as made:
+        yield made
+
+
+def send(room: Room, up: Up, *studies: Sequence[bytes]) -> None:
+    """Send studies as a hospital does, and note what was acknowledged."""
+    folder = room.settings.data.parent / f"outgoing-{len(room.acknowledged)}"
+    for number, files in enumerate(studies):
+        (folder / str(number)).mkdir(parents=True)
+        for place, data in enumerate(files):
+            (folder / str(number) / f"{place}.dcm").write_bytes(data)
+    with open_client(up.url, a_token(room)) as client, find_outgoing([folder]) as outgoing:
+        for told in deliver(client, outgoing.studies, patience=Patience(60)):
+            assert told.stored == told.files
+        for study in outgoing.studies:
+            for file in study.files:
+                room.acknowledged[file.sop_instance_uid] = file.path.read_bytes()
+
+
+def test_it_starts_serves_says_who_may_log_in_once_and_ends_without_a_trace(room: Room) -> None:
+    with service(room) as up:
+        said = up.said.read_text("utf-8")
+        password = re.search(r"^first log-in, shown once: admin / (\S+)$", said, re.MULTILINE)
+        assert password is not None
+        answer = httpx.get(f"{up.url}/readyz")
+        assert (answer.status_code, answer.json()["status"]) == (200, "ready")
+        send(room, up, small_study())
+        room.wait(lambda: room.states() and room.is_settled())
+        family = psutil.Process(up.process.pid).children(recursive=True)
+        assert len(family) >= 2
+        began = time.monotonic()
+        up.process.terminate()
+        assert up.process.wait(30) == 0
+        assert time.monotonic() - began < 20
+        assert not [process for process in family if process.is_running()]
+    nothing_is_lost_or_doubled(room)
+    assert not list((room.settings.data / "scratch").iterdir())
+    assert password[1] not in room.log.read_text("utf-8")
+    with reading(room.database) as connection:
+        assert workers.last_heard(connection) == {}
+    with service(room) as up:
+        assert "first log-in" not in up.said.read_text("utf-8")
+
+
+def test_the_log_names_no_study_that_was_sent_or_asked_for(room: Room) -> None:
+    with service(room) as up:
+        send(room, up, small_study())
+        room.wait(lambda: room.states() and room.is_settled())
+        client = httpx.Client(headers={"Authorization": f"Bearer {a_token(room)}"})
+        found = client.get(f"{up.url}/dicom-web/studies").json()
+        study_uid = found[0]["0020000D"]["Value"][0]
+        for path in (
+            f"studies/{study_uid}/metadata",
+            f"studies/{study_uid}9/series",
+            "studies?x=1",
+        ):
+            client.get(f"{up.url}/dicom-web/{path}")
+        client.close()
+    log = room.log.read_text("utf-8")
+    assert room.logged("request")
+    assert not re.search(r"2\.25\.\d+", log)
+    assert study_uid not in log
+
+
+def test_the_web_process_is_killed_again_and_again_and_no_sender_loses_anything(
+    room: Room,
+) -> None:
+    studies = [a_copy(small_study(), number) for number in range(4)]
+    with service(room) as up:
+        ended = threading.Event()
+
+        def kill() -> None:
+            killed = 0
+            while not ended.wait(1.5) and killed < 4:
+                web = up.children(room)["web"]
+                if psutil.pid_exists(web):
+                    os.kill(web, signal.SIGKILL)
+                    killed += 1
+
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        for files in studies:
+            send(room, up, files)
+        ended.set()
+        killer.join()
+        room.wait(lambda: room.is_settled() and len(room.states()) == 4)
+    nothing_is_lost_or_doubled(room)
+
+
+def test_what_a_killed_worker_held_is_analysed_at_once(room: Room) -> None:
+    with service(room, lease_s=600.0, heartbeat_s=10.0) as up:
+        send(room, up, small_study())
+        room.wait(lambda: room.states() == ["analysing"])
+        os.kill(up.children(room)["worker-1"], signal.SIGKILL)
+        room.wait(room.is_settled, 60)
+    nothing_is_lost_or_doubled(room)
+    assert [row["attempts"] for row in room.rows(jobs)] == [2]
+    assert not list((room.settings.data / "scratch").iterdir())
+
+
+def test_a_study_that_kills_every_worker_is_quarantined(room: Room) -> None:
+    with service(room, fault="mid-inference:1", lease_s=600.0) as up:
+        send(room, up, small_study())
+        room.wait(room.is_settled)
+    (case,) = room.rows(cases)
+    assert case["summary"]["reasons"] == [{"code": "analysis-crashed"}]
+    assert [(row["state"], row["attempts"]) for row in room.rows(jobs)] == [("quarantined", 3)]
+
+
+def test_a_worker_that_says_nothing_is_replaced(room: Room) -> None:
+    with service(room, lease_s=2.0) as up:
+        stopped = up.children(room)["worker-1"]
+        os.kill(stopped, signal.SIGSTOP)
+        send(room, up, small_study())
+        room.wait(lambda: room.states() == ["scored"])
+        assert room.logged("silent worker killed")
+        assert not psutil.pid_exists(stopped)
+
+
+def test_children_die_with_a_supervisor_that_was_killed(room: Room) -> None:
+    with service(room) as up:
+        family = psutil.Process(up.process.pid).children(recursive=True)
+        up.process.kill()
+        up.process.wait()
+        _gone, alive = psutil.wait_procs(family, 20)
+        assert not alive
+
+
+def test_the_next_start_takes_back_what_a_killed_service_held(room: Room) -> None:
+    with service(room, lease_s=600.0) as up:
+        send(room, up, small_study())
+        room.wait(lambda: room.states() == ["analysing"])
+        up.process.kill()
+        up.process.wait()
+    assert [row["state"] for row in room.rows(jobs)] == ["leased"]
+    with service(room, lease_s=600.0):
+        room.wait(room.is_settled, 60)
+    nothing_is_lost_or_doubled(room)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "error"),
+    [
+        ({"package": "no_such"}, 6, "package-missing"),
+        ({"operating_point": "none"}, 2, "usage"),
+        ({"database": "sqlite:////proc/no.sqlite"}, 9, "unavailable"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_is_started(
+    tmp_path: Path, changes: dict[str, str], code: int, error: str
+) -> None:
+    done = run_up(tmp_path, changes)
+    assert done.returncode == code
+    assert f"error[{error}]" in done.stderr
+    assert '"started"' not in done.stderr
+
+
+def test_a_port_that_is_taken_is_said_so(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = run_up(tmp_path, {"port": str(taken.getsockname()[1])})
+    assert done.returncode == 8
+    assert "error[configuration]: cannot listen on 127.0.0.1" in done.stderr
+
+
+def run_up(folder: Path, changes: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    said = {"data": str(folder / "data"), "port": "0", **changes}
+    environment = os.environ | {f"FIRSTREAD_{name.upper()}": value for name, value in said.items()}
+    code = "from serving.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, "up"],
+        env=environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
