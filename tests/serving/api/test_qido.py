@@ -79,6 +79,7 @@ def studies(server: Server, **query: str) -> list[str]:
         ({"ModalitiesInStudy": "SR"}, {SECOND}),
         ({"ModalitiesInStudy": "CT"}, {FIRST, SECOND, THIRD}),
         ({"ModalitiesInStudy": "MR"}, set()),
+        ({"ModalitiesInStudy": "*"}, {FIRST, SECOND, THIRD}),
         ({"StudyInstanceUID": FIRST}, {FIRST}),
         ({"StudyInstanceUID": f"{FIRST},{THIRD}"}, {FIRST, THIRD}),
         ({"StudyInstanceUID": f"{FIRST}\\{THIRD}"}, {FIRST, THIRD}),

@@ -129,6 +129,7 @@ def test_who_has_it_already_is_told_so(server: Server, suffix: str) -> None:
     again = get(server, path + suffix, **{"If-None-Match": f'"x", W/{first.headers["etag"]}'})
     assert (again.status_code, again.content) == (304, b"")
     assert again.headers["etag"] == first.headers["etag"]
+    assert get(server, path + suffix, **{"If-None-Match": "*"}).status_code == 304
     assert get(server, path + suffix, **{"If-None-Match": '"other"'}).status_code == 200
 
 

@@ -130,10 +130,12 @@ def test_a_body_above_the_least_rate_may_take_its_time(tmp_path: Path) -> None:
 
 
 def test_a_length_and_chunks_together_are_refused(server: Server) -> None:
-    head = server.post_head("Content-Length: 5", "Transfer-Encoding: chunked")
-    with server.raw(head) as connection:
-        connection.sendall(b"0\r\n\r\n")
-        assert status_of(connection) == 400
+    body = body_of([an_instance(1)])
+    both = ("Content-Length: 5", "Transfer-Encoding: chunked")
+    for headers, status in ((both[1:], 200), (both, 400)):
+        with server.raw(server.post_head(*headers)) as connection:
+            connection.sendall(f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n")
+            assert status_of(connection) == status
 
 
 @pytest.mark.parametrize("length", ["-1", "abc", "1, 2", "1" * 30])
@@ -155,7 +157,7 @@ def test_a_length_that_is_never_met_is_told_when_the_sender_leaves(server: Serve
 
 def test_413_comes_while_the_sender_still_writes(tmp_path: Path) -> None:
     with a_server(tmp_path, max_request_bytes=1000) as server:
-        with server.raw(server.post_head("Content-Length: 100000000")) as connection:
+        with server.raw(server.post_head("Content-Length: 1000000000000")) as connection:
             with contextlib.suppress(ConnectionError):
                 for _ in range(20):
                     connection.sendall(bytes(65536))
@@ -164,7 +166,8 @@ def test_413_comes_while_the_sender_still_writes(tmp_path: Path) -> None:
             began = time.monotonic()
             with contextlib.suppress(ConnectionError):
                 while time.monotonic() - began < PATIENCE_S:
-                    connection.sendall(bytes(65536))
+                    connection.sendall(bytes(1000))
+                    time.sleep(0.01)
             assert time.monotonic() - began < PATIENCE_S
         assert is_fine(server)
 
