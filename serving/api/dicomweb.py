@@ -85,7 +85,9 @@ async def store_study(request: Request, service: Asking, sender: Sender, study: 
 async def _store(request: Request, service: Service, sender: Caller, study_uid: str) -> Response:
     media_type = choose(accepted(request), WRITTEN)
     boundary, kind = boundary_of(request.headers.get("content-type", ""))
-    stow.ensure_room(service.store, service.settings, _length(request))
+    # A body above the ceiling is refused for that, as soon as it is read.
+    coming_bytes = min(_length(request), service.settings.max_request_bytes)
+    stow.ensure_room(service.store, service.settings, coming_bytes)
     parser = RelatedParser(boundary)
     intake = stow.Intake(service.store, service.settings, parser, stow.kind_of(kind), study_uid)
     arrivals = await stow.take_body(request.stream(), intake)

@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -49,7 +50,7 @@ def test_a_frame_behind_the_last_is_short(tmp_path: Path) -> None:
     ],
 )
 def test_pixels_that_cannot_be_are_refused(
-    tmp_path: Path, attributes: dict[str, int], reason: str
+    tmp_path: Path, attributes: dict[str, Any], reason: str
 ) -> None:
     path = the_file(tmp_path, an_image(**attributes))
     with pytest.raises(FrameRefused) as refused, open_pixels(path):

@@ -19,7 +19,7 @@ FIRST, SECOND, THIRD = (uid_from(study) for study in ("first", "second", "third"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Three studies; the second has a result, the third is of another time and name."""
     with a_server(tmp_path_factory.mktemp("server")) as server:
-        second = {
+        second: dict[str, Any] = {
             "study": "second", "PatientName": "李^小红", "PatientID": "P2%",
             "StudyDate": "20260215", "StudyTime": "080000", "AccessionNumber": "A_2",
             "ReferringPhysicianName": "House^Gregory", "StudyID": "S2",
@@ -142,7 +142,7 @@ def test_instances_are_matched_by_number(server: Server) -> None:
 
 
 def test_pages_are_disjoint_and_whole_and_say_that_there_is_more(server: Server) -> None:
-    pages = []
+    pages: list[Any] = []
     for offset in range(4):
         answer = server.client.get("/studies", params={"limit": "1", "offset": str(offset)})
         has_more = "additional results" in answer.headers.get("warning", "")

@@ -179,15 +179,16 @@ def _belongs_to_a_result(server: Server, sop_uid: str, *, is_visible: bool) -> N
         connection.execute(update(instances).values(result_id=None))
         connection.execute(results.delete())
         (case_id,) = connection.execute(cases.select()).scalars()
-        result_id = connection.execute(
+        made = connection.execute(
             results.insert().values(
                 case_id=case_id, package_name="p", package_version="1", package_sha256="0",
                 software_version="1", input_sha256="0", generation=1, status="scored",
                 timings_s={}, is_visible=is_visible, created_at=0.0,
             )
-        ).inserted_primary_key[0]  # fmt: skip
+        ).inserted_primary_key  # fmt: skip
+        assert made is not None
         of = instances.c.sop_instance_uid == sop_uid
-        connection.execute(update(instances).where(of).values(result_id=result_id))
+        connection.execute(update(instances).where(of).values(result_id=made[0]))
 
 
 def test_a_damaged_object_is_never_given(server: Server) -> None:
