@@ -19,13 +19,14 @@ from types import FrameType
 from firstread.errors import ConfigurationError, OutputError, UsageError
 from serving.accounts.users import FIRST_ADMIN, ensure_demonstration, ensure_first_admin
 from serving.archive.store import Store
-from serving.database.engine import open_engine
+from serving.database.engine import open_engine, writing
 from serving.database.migrate import migrate
 from serving.service import logs
 from serving.service.demonstration import STUDIES
 from serving.service.processes import child_environment
 from serving.service.supervisor import Supervisor
 from serving.settings import Settings
+from serving.worklist.store import align_ranks
 from serving.worklist.urgency import read_policy
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def up(settings: Settings, tell: Callable[[str], None]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    read_policy(settings.urgency)
+    policy = read_policy(settings.urgency)
     check_demonstration(settings)
     check_package(settings)
     make_data_folder(settings)
@@ -64,6 +65,8 @@ def up(settings: Settings, tell: Callable[[str], None]) -> None:
         address = address_of(listener)
         database = open_engine(settings.database_url)
         migrate(database)
+        with writing(database) as connection:
+            align_ranks(connection, policy)
         store = Store(settings.store_folder)
         store.sweep()
         store.close()

@@ -7,6 +7,7 @@ import socket
 import sys
 
 import uvicorn
+from fastapi import FastAPI
 
 from firstread.errors import FirstreadError
 from serving.http.protocol import DeadlineH11Protocol
@@ -21,6 +22,17 @@ log = logging.getLogger(__name__)
 GRACE_S = 5
 # Each page that is open holds a connection.
 MOST_FILES = 65_536
+
+
+class Server(uvicorn.Server):
+    """Ends the streams of open pages when it is asked to end; they would hold it until the end."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let pages go, they come back by themselves; then end what is left."""
+        application = self.config.app
+        assert isinstance(application, FastAPI)
+        application.state.service.hub.close()
+        await super().shutdown(sockets)
 
 
 def main() -> None:
@@ -49,7 +61,7 @@ def main() -> None:
         server_header=False,
         timeout_graceful_shutdown=GRACE_S,
     )
-    uvicorn.Server(config).run(sockets=[socket.socket(fileno=asked.socket)])
+    Server(config).run(sockets=[socket.socket(fileno=asked.socket)])
 
 
 def _allow_many_files() -> None:

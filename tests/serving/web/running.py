@@ -20,6 +20,7 @@ from serving.database.engine import writing
 from serving.database.migrate import migrate
 from serving.http.dependencies import Service
 from serving.service.app import create_app
+from serving.service.web_process import Server
 from serving.settings import Settings
 from tests.serving.worklist.cases import add_sites
 
@@ -33,29 +34,33 @@ PING_S = 0.4
 class Running:
     """A service that answers on a port."""
 
-    app: FastAPI
-    port: int
+    settings: Settings
     now: float
-    server: uvicorn.Server | None = None
+    app: FastAPI = field(init=False)
+    server: Server | None = None
     thread: threading.Thread | None = None
     ids: dict[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self.settings.port}"
 
     @property
     def service(self) -> Service:
         service: Service = self.app.state.service
         return service
 
+    def prepare(self) -> None:
+        """Make the application anew, as a process that starts does."""
+        self.app = create_app(self.settings)
+
     def start(self) -> None:
         """Listen, on the same port as before."""
         config = uvicorn.Config(
-            self.app, host="127.0.0.1", port=self.port, log_level="error", lifespan="off",
-            timeout_graceful_shutdown=1,
+            self.app, host="127.0.0.1", port=self.settings.port, log_level="error",
+            lifespan="off", timeout_graceful_shutdown=5,
         )  # fmt: skip
-        self.server = uvicorn.Server(config)
+        self.server = Server(config)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
         self.thread.start()
         until = time.monotonic() + 10
@@ -69,6 +74,7 @@ class Running:
         assert self.thread is not None
         self.server.should_exit = True
         self.thread.join(10)
+        assert not self.thread.is_alive()
 
 
 def free_port() -> int:
@@ -81,13 +87,11 @@ def free_port() -> int:
 @contextmanager
 def running(folder: Path) -> Iterator[Running]:
     """Run a service with two sites; ``admin`` and ``reader`` see both, ``county`` the second."""
-    port = free_port()
-    settings = Settings(data=folder, port=port, ping_s=PING_S)
-    app = create_app(settings)
-    service: Service = app.state.service
-    migrate(service.engine)
     now = time.time()
-    with writing(service.engine) as connection:
+    it = Running(Settings(data=folder, port=free_port(), ping_s=PING_S), now)
+    it.prepare()
+    migrate(it.service.engine)
+    with writing(it.service.engine) as connection:
         add_sites(connection)
         for name, role, site_id in (
             ("admin", Role.ADMIN, None), ("reader", Role.READER, None), ("county", Role.SENDER, 2)
@@ -96,10 +100,10 @@ def running(folder: Path) -> Iterator[Running]:
                 connection, name=name, password_hash=hash_password(PASSWORD, CHEAP), role=role,
                 site_id=site_id, now=now, language=Language.EN,
             )  # fmt: skip
-    it = Running(app, port, now)
     it.start()
     try:
         yield it
     finally:
         it.stop()
-        service.engine.dispose()
+        it.service.store.close()
+        it.service.engine.dispose()

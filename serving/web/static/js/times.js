@@ -39,7 +39,8 @@ function due(element, minutes) {
 }
 
 export function showTimes(root = document) {
-  const format = new Intl.DateTimeFormat(document.documentElement.lang, {
+  // 2026-11-25 13:46:16: read the same everywhere.
+  const format = new Intl.DateTimeFormat("sv-SE", {
     year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit",
     hourCycle: "h23",
   });
