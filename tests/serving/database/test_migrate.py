@@ -62,6 +62,7 @@ def test_a_second_migration_changes_nothing(tmp_path: Path) -> None:
     assert schema(path) == before
 
 
+@pytest.mark.slow
 def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
     code = (
         "import sys; from serving.database.engine import open_engine;"

@@ -1,6 +1,8 @@
 """Small DICOM instances, and a service's archive without its web: for tests of a study's life."""
 
+import functools
 import json
+import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -8,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from sqlalchemy import Engine, Table, insert, inspect, select
+from sqlalchemy import Engine, Table, create_engine, insert, select
 
 from firstread.uids import uid_from
 from inference.dicom.data_set import LONG_VRS
@@ -103,6 +105,20 @@ def a_finding(mean_diameter_mm: float, score: float = 0.9) -> dict[str, Any]:
     }
 
 
+@functools.cache
+def _empty_database() -> bytes:
+    """Return a database with two sites: made once, for tables take longer than most tests."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.sqlite"
+        engine = create_engine(f"sqlite:///{path}")
+        metadata.create_all(engine)
+        with engine.begin() as connection:
+            rows = [{"code": code, "name": code, "created_at": NOW} for code in ("one", "two")]
+            connection.execute(insert(sites), rows)
+        engine.dispose()
+        return path.read_bytes()
+
+
 @dataclass
 class Archive:
     """Store, database and rules in a folder; site 1 and site 2 send."""
@@ -112,13 +128,10 @@ class Archive:
 
     def __post_init__(self) -> None:
         self.store = Store(self.folder / "store")
-        self.engine: Engine = open_engine(f"sqlite:///{self.folder / 'firstread.sqlite'}")
-        if inspect(self.engine).has_table("sites"):
-            return
-        metadata.create_all(self.engine)
-        with writing(self.engine) as connection:
-            rows = [{"code": code, "name": code, "created_at": NOW} for code in ("one", "two")]
-            connection.execute(insert(sites), rows)
+        database = self.folder / "firstread.sqlite"
+        if not database.exists():
+            database.write_bytes(_empty_database())
+        self.engine: Engine = open_engine(f"sqlite:///{database}")
 
     def close(self) -> None:
         """Close what holds files."""

@@ -90,8 +90,8 @@ def test_a_deflate_bomb_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     syntax = b"1.2.840.10008.1.2.1.99"
     meta = META + len(syntax).to_bytes(2, "little") + syntax
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(256)) + packer.flush()
-    assert len(bomb) < 1 << 20
+    bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(32)) + packer.flush()
+    assert len(bomb) < 1 << 16
     assert refused(tmp_path, meta + bomb).code == "inflates-too-far"
 
 
