@@ -135,6 +135,14 @@ def require_ray() -> None:
         )
 
 
+def import_ray() -> None:
+    """Import Ray for the first time, and keep our log as it is: Ray adds a value to every line."""
+    factory = logging.getLogRecordFactory()
+    import ray  # noqa: F401
+
+    logging.setLogRecordFactory(factory)
+
+
 def connect(address: str) -> None:
     """Connect this process to an existing cluster, of which this machine is a node.
 
@@ -146,13 +154,14 @@ def connect(address: str) -> None:
     Raises
     ------
     ServiceUnreachable
-        ``unreachable``: nobody answers.
+        ``unreachable``: nobody answers, or not to our token.
     ConfigurationError
-        ``configuration``: no address, no token, or a wrong one.
+        ``configuration``: no address, or no token.
     """
     require_ray()
     _reach(address)
     os.environ.update(ray_environment(os.environ))
+    import_ray()
     import ray
 
     def init() -> None:
@@ -167,8 +176,9 @@ def connect(address: str) -> None:
         with_deadline(init, CONNECT_S)
     except ray.exceptions.AuthenticationError as error:
         raise ConfigurationError(
-            f"the Ray cluster at {address} wants a token, or another one",
-            advice="set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file that holds it",
+            f"there is no token for the Ray cluster at {address}",
+            advice="set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file that holds it; for a "
+            "cluster without tokens RAY_AUTH_MODE=disabled",
         ) from error
     except ValueError as error:
         raise ConfigurationError(
@@ -318,5 +328,5 @@ def _reach(address: str) -> None:
 def _unreachable(address: str) -> ServiceUnreachable:
     return ServiceUnreachable(
         f"no Ray cluster answers at {address}",
-        advice="is it started, and is this machine one of its nodes? See docs/ray.md",
+        advice="is it started, is this machine one of its nodes, is RAY_AUTH_TOKEN its token?",
     )

@@ -92,6 +92,7 @@ def open_ray_engine(
     if address is None:
         local = start_local_ray(plan.replicas * plan.threads)
         try:
+            log.info("ray started", extra={"folder": str(local.folder)})
             return RayEngine(deploy(plan, open_objects), plan, open_objects, local, on_lost)
         except BaseException:
             local.close()

@@ -34,7 +34,7 @@ from pathlib import Path
 from typing import IO
 
 from firstread.errors import ConfigurationError
-from serving.jobs.ray_application import NAMESPACE, ray_environment, require_ray
+from serving.jobs.ray_application import NAMESPACE, import_ray, ray_environment, require_ray
 from serving.jobs.ray_reaper import MARKER, PROCESSES, clean_up, processes_of
 
 log = logging.getLogger(__name__)
@@ -193,6 +193,7 @@ def _environment(folder: Path) -> Iterator[None]:
 
 
 def _init(folder: Path, processors: int) -> None:
+    import_ray()
     import ray
 
     ray.init(

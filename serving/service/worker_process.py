@@ -70,6 +70,8 @@ def _open_engine(settings: Settings) -> Engine:
         from serving.jobs.ray_engine import open_ray_engine
         from serving.service.ray_plan import plan_of
 
+        # A driver of Ray prints there what its raylet has to say, and that is no line of our log.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return open_ray_engine(plan_of(settings), Store, address=settings.ray_address)
     from serving.jobs.analysis import warm_up
 

@@ -1,0 +1,66 @@
+"""A real worker process whose engine is a local Ray of two replicas."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from serving.database.tables import jobs, results
+from serving.jobs.ray_engine import EXIT_LOST
+from serving.jobs.ray_reaper import processes_of
+from tests.serving.service.scene import (
+    Room,
+    a_copy,
+    a_room,
+    nothing_is_lost_or_doubled,
+    small_study,
+)
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+
+STUDIES = 4
+
+
+def ray_folder(room: Room) -> Path:
+    return Path(room.logged("ray started")[-1]["folder"])
+
+
+def test_replicas_killed_in_a_study_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+    with a_room(tmp_path, engine="ray", workers=2, attempts=20) as room:
+        for number in range(STUDIES):
+            room.receive(a_copy(small_study(), number))
+        # Each replica, and each that takes its place, is killed in its second study.
+        worker = room.start_worker(fault="mid-inference:2")
+        room.wait(lambda: room.is_settled() and len(room.states()) == STUDIES)
+        nothing_is_lost_or_doubled(room)
+        assert len(room.rows(results)) == STUDIES
+        lost = room.logged("analysis failed")
+        assert {line["error"] for line in lost} == {"engine-lost"}
+        assert sum(row["attempts"] for row in room.rows(jobs)) == STUDIES + len(lost)
+        folder = ray_folder(room)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(60) == 0
+        assert not folder.exists()
+        assert processes_of(folder) == []
+
+
+@pytest.mark.parametrize("name", ["gcs_server", "raylet"])
+def test_when_a_central_process_of_ray_dies_the_driver_ends_and_another_worker_goes_on(
+    name: str, tmp_path: Path
+) -> None:
+    with a_room(tmp_path, engine="ray", workers=2) as room:
+        worker = room.start_worker()
+        room.wait_for_worker()
+        folder = ray_folder(room)
+        (victim,) = [each.id for each in processes_of(folder) if each.name == name]
+        room.receive(small_study())
+        room.wait(lambda: room.logged("analysis begun"))
+        os.kill(victim, signal.SIGKILL)
+        # Ray itself may be faster with the end of a driver without a raylet.
+        assert worker.wait(30) in {EXIT_LOST, 1}
+        room.wait(lambda: not folder.exists() and not processes_of(folder), 20)
+        room.start_worker(engine="inline")
+        room.wait(room.is_settled)
+        nothing_is_lost_or_doubled(room)
+        assert len(room.rows(results)) == 1
