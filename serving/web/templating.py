@@ -1,12 +1,14 @@
 """The environment of the pages' templates: everything is escaped, nothing may be undefined."""
 
 from datetime import UTC, datetime
+from functools import cache
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 
+@cache
 def environment() -> Environment:
-    """Return the environment that ``create_app`` hands to every page."""
+    """Return the one environment of a process that ``create_app`` hands to every page."""
     made = Environment(
         loader=PackageLoader("serving.web"),
         autoescape=True,

@@ -157,9 +157,11 @@ def listening(app: FastAPI) -> Iterator[str]:
     while not server.started:
         sleep(0.01)
     host, port = server.servers[0].sockets[0].getsockname()
-    yield f"http://{host}:{port}"
-    server.should_exit = True
-    thread.join()
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 @contextmanager
@@ -168,8 +170,10 @@ def a_house(folder: Path, **settings: Any) -> Iterator[House]:
     a_database(folder / "firstread.sqlite").dispose()
     app = create_app(Settings(data=folder, **settings), clock=clock)
     house = House(app, clock)
-    yield house
-    for client in house.clients:
-        client.close()
-    app.state.service.store.close()
-    app.state.service.engine.dispose()
+    try:
+        yield house
+    finally:
+        for client in house.clients:
+            client.close()
+        app.state.service.store.close()
+        app.state.service.engine.dispose()

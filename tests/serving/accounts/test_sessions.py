@@ -20,6 +20,7 @@ from serving.accounts.sessions import (
 from serving.accounts.users import add_user
 from serving.database.engine import reading, writing
 from serving.database.tables import sessions
+from serving.database.tables import users as users_table
 from tests.serving.house import PASSWORD, stored
 
 NOW = 1_800_000_000.0
@@ -136,4 +137,12 @@ def test_who_comes_back_after_deactivation_must_log_in_again(engine: Engine) -> 
     with writing(engine) as connection:
         users.deactivate(connection, user_id)
         users.activate(connection, user_id)
+    assert found(engine, secret) is None
+
+
+def test_a_session_of_who_is_not_active_is_nobodys_even_if_it_was_left(engine: Engine) -> None:
+    user_id = a_user(engine)
+    secret = begin(engine, user_id)
+    with writing(engine) as connection:
+        connection.execute(users_table.update().values(is_active=False))
     assert found(engine, secret) is None
