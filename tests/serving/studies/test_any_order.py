@@ -85,6 +85,7 @@ class AnyOrder(RuleBasedStateMachine):
     def all_is_quiet_and_a_worker_claims(self) -> Any:
         self.now += QUIET_S
         settle(self.archive.engine, self.now, QUIET_S)
+        assert "receiving" not in [case["ai_state"] for case in self.case_rows().values()]
         job = self.archive.claim(self.now)
         return multiple() if job is None else job
 
