@@ -198,7 +198,7 @@ def is_same_secret(given: str, expected: str) -> bool:
 
 
 async def _read_form(receive: Receive) -> bytes:
-    body = b""
+    body = bytearray()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -207,7 +207,7 @@ async def _read_form(receive: Receive) -> bytes:
         if len(body) > MOST_FORM_BYTES:
             raise TooLarge(f"a form has at most {MOST_FORM_BYTES} bytes")
         if not message.get("more_body", False):
-            return body
+            return bytes(body)
 
 
 def _again(body: bytes, receive: Receive) -> Receive:

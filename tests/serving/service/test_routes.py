@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy import select
 from starlette.routing import Mount, Route
 
+from firstread.uids import uid_from
 from serving.accounts.caller import Role
 from serving.database.engine import writing
 from serving.database.tables import cases
@@ -18,7 +19,7 @@ from serving.service.app import ROUTERS
 from serving.studies.result_rows import add_result
 from tests.serving.api.a_server import RELATED, body_of
 from tests.serving.house import House, a_house
-from tests.serving.studies.a_study import an_instance, uid_from
+from tests.serving.studies.a_study import an_instance
 from tests.serving.web.documents import a_document
 
 # What answers to everybody, written here once more: a new open route is a decision.
@@ -36,7 +37,7 @@ def all_routes() -> list[Asked]:
         for router in ROUTERS
         for route in router.routes
         if isinstance(route, APIRoute)
-        for method in route.methods
+        for method in route.methods or ()
     )
     return [*ours, ("GET", "/api/v1/openapi.json")]
 
