@@ -173,9 +173,15 @@ def _is_link_to_file_within(link: Path, root: Path) -> bool:
 
 
 def _is_zip(path: Path) -> bool:
+    """Return whether a file is a zip; one that is a DICOM file too is taken as that.
+
+    The preamble is the sender's to fill (PS3.10 7.5): what was stored as an instance must not be
+    analysed as whatever else it may hold.
+    """
     try:
         with path.open("rb") as stream:
-            return stream.read(4) == _ZIP_MAGIC
+            start = stream.read(132)
+            return start.startswith(_ZIP_MAGIC) and start[128:] != b"DICM"
     except OSError:
         return False
 

@@ -125,6 +125,16 @@ def test_an_unpadded_or_space_padded_uid_is_the_same_uid(tmp_path: Path) -> None
         assert read_one(tmp_path, ct_file(series=padded)).series_uid == "1.2.345"
 
 
+def test_a_dicom_file_that_is_a_zip_too_is_read_as_dicom(tmp_path: Path) -> None:
+    hidden = a_zip(tmp_path / "hidden.zip", {"x": ct_file(sop_instance="1.9")}).read_bytes()
+    both = bytearray(ct_file(sop_instance="1.8") + hidden)
+    both[:4] = b"PK\x03\x04"
+    path = write(tmp_path, "both", bytes(both))
+    assert zipfile.is_zipfile(path)
+    with open_upload([path]) as upload:
+        assert [instance.sop_instance_uid for instance in instances(upload)] == ["1.8"]
+
+
 def test_a_folder_is_read_whatever_the_names_and_however_nested(tmp_path: Path) -> None:
     write(tmp_path, "a/b/c/IM 1", ct_file(sop_instance="1.1"))
     write(tmp_path, "检查/图像.jpg", ct_file(sop_instance="1.2"))
