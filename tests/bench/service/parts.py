@@ -144,8 +144,7 @@ def _is_decided(service: Running, others: Collection[str]) -> bool:
 
 def throughput(scratch: Path, templates: Sequence[Template], studies: int, engine: str) -> Figures:
     """Studies an hour of two analyses at a time with one thread each."""
-    settings = {"engine": engine, "workers": 2, "threads": 1, "settle_s": 0.5}
-    with firstread(scratch / engine, **settings) as service:
+    with firstread(scratch / engine, engine=engine, workers=2, threads=1, settle_s=0.5) as service:
         send(service, templates, f"{engine}-warm")
         _wait_until(lambda: _finished(service) == 1)
         for number in range(studies):
@@ -268,13 +267,12 @@ def _hear(streams: Sequence[socket.socket], word: bytes, limit_s: float = 60.0) 
             if time.monotonic() > end:
                 raise RuntimeError(f"{len(selector.get_map())} pages heard nothing")
             for key, _ in selector.select(1.0):
-                stream = key.fileobj
-                assert isinstance(stream, socket.socket)
-                seen = key.data + stream.recv(65536)
+                assert isinstance(key.fileobj, socket.socket)
+                seen = key.data + key.fileobj.recv(65536)
                 if word in seen:
-                    selector.unregister(stream)
+                    selector.unregister(key.fileobj)
                 else:
-                    selector.modify(stream, selectors.EVENT_READ, seen)
+                    selector.modify(key.fileobj, selectors.EVENT_READ, seen)
     return time.perf_counter()
 
 
