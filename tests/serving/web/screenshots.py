@@ -80,14 +80,14 @@ def log_in(browser: Browser, url: str, name: str, password: str, **options: obje
 
 
 def take(page: Page, path: Path, *, whole: bool = False) -> None:
-    """Take a picture of at most 256 colours, so that the repository stays small."""
+    """Take a picture; one without a CT gets by with 256 colours, the repository stays small."""
     taken = page.screenshot(full_page=whole)
     with Image.open(io.BytesIO(taken)) as picture:
-        # This method keeps small coloured areas; the other one made the green dot grey.
-        few = picture.convert("RGB").quantize(
-            256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
-        )
-        few.save(path, optimize=True)
+        kept = picture.convert("RGB")
+        if not whole:
+            # This method keeps small coloured areas; the default one made the green dot grey.
+            kept = kept.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        kept.save(path, optimize=True)
     sys.stdout.write(f"{path} {path.stat().st_size // 1024} KiB\n")
 
 
