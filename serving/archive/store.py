@@ -3,9 +3,12 @@
 ::
 
     <store>/tmp/<host>.<process>.<random>     being written
-    <store>/ab/cd/abcd...                     whole: its name is its SHA-256
+    <store>/ab/abcd...                        whole: its name is its SHA-256
 
-    bytes -> fsync(file) -> rename -> fsync(folder, new parents) -> database commit -> answer
+    bytes -> fsync(file) -> rename -> fsync(folder) -> database commit -> answer
+
+The 256 folders are made once. One level is enough (ten million objects are 40,000 in each), and a
+second one would have to be made, and its parents synced, for nearly every object of a young store.
 
 An object never changes and nothing on the way of receiving deletes one. A crash leaves at most a
 temporary file, swept at the next start, or an object to which no row refers. One after the other
@@ -96,11 +99,13 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self._tmp = self.folder / "tmp"
-        self._durable: set[Path] = set()
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         with _unavailable():
             self._tmp.mkdir(parents=True, exist_ok=True)
+            for number in range(256):
+                (self.folder / f"{number:02x}").mkdir(exist_ok=True)
+            # Whoever made them: what is renamed into them must find them after a power loss.
             _sync_folder(self.folder.parent)
             _sync_folder(self.folder)
 
@@ -172,7 +177,7 @@ class Store:
         """
         if not _KEY.fullmatch(sha256):
             raise ValueError("no SHA-256 in hexadecimal")
-        return self.folder / sha256[:2] / sha256[2:4] / sha256
+        return self.folder / sha256[:2] / sha256
 
     def check(self, sha256: str) -> Path:
         """Return where an object lies after its bytes were hashed, in little memory.
@@ -239,21 +244,12 @@ class Store:
             point("after-bytes")
             with _unavailable():
                 _sync(incoming.path)
-                self._make_durable(target.parent)
                 incoming.path.rename(target)
                 _sync_folder(target.parent)
         finally:
             incoming.path.unlink(missing_ok=True)
         point("after-fsync")
         return Stored(sha256, incoming.size_bytes)
-
-    def _make_durable(self, folder: Path) -> None:
-        """Make a folder ``ab/cd``; each process syncs its parents once, whoever made it."""
-        for made in (folder.parent, folder):
-            if made not in self._durable:
-                made.mkdir(exist_ok=True)
-                _sync_folder(made.parent)
-                self._durable.add(made)
 
     def _chunks(self, sha256: str) -> Iterator[bytes]:
         try:

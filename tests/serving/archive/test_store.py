@@ -49,7 +49,7 @@ def test_what_was_kept_reads_back_under_its_hash(
 
 def test_the_place_of_an_object_is_made_of_its_hash(store: Store) -> None:
     key = store.put_bytes(b"abc").sha256
-    assert store.path(key) == store.folder / key[:2] / key[2:4] / key
+    assert store.path(key) == store.folder / key[:2] / key
 
 
 def test_what_is_not_kept_is_gone(store: Store) -> None:

@@ -143,10 +143,8 @@ class Calls:
         renamed = self.first(rf'rename.*/tmp/[^"]+".*/{key}"')
         (temporary,) = re.findall(r'/tmp/([^"/]+)"', self.lines[renamed])
         synced = self.first(rf"f(data)?sync\(\d+<.*/tmp/{re.escape(temporary)}>")
-        parent = self.first(rf"fsync\(\d+<.*/{key[:2]}>")
-        folder = self.after(rf"fsync\(\d+<.*/{key[:2]}/{key[2:4]}>", renamed)
         assert synced < renamed
-        return max(parent, folder)
+        return self.after(rf"fsync\(\d+<.*/{key[:2]}>", renamed)
 
     def after(self, pattern: str, place: int) -> int:
         """Return the place of the first such call behind another."""
