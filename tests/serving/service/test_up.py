@@ -103,25 +103,25 @@ def test_the_log_names_no_study_that_was_sent_or_asked_for(room: Room) -> None:
 def test_the_web_process_is_killed_again_and_again_and_no_sender_loses_anything(
     room: Room,
 ) -> None:
-    studies = [a_copy(small_study(), number) for number in range(4)]
+    kills = 4
+
+    def kill(up: Up) -> None:
+        for _ in range(kills):
+            # While nobody serves, this waits in the socket like every other caller.
+            httpx.get(f"{up.url}/healthz", timeout=60)
+            time.sleep(0.2)
+            os.kill(up.children(room)["web"], signal.SIGKILL)
+
     with service(room) as up:
-        ended = threading.Event()
-
-        def kill() -> None:
-            killed = 0
-            while not ended.wait(1.5) and killed < 4:
-                web = up.children(room)["web"]
-                if psutil.pid_exists(web):
-                    os.kill(web, signal.SIGKILL)
-                    killed += 1
-
-        killer = threading.Thread(target=kill, daemon=True)
+        killer = threading.Thread(target=kill, args=(up,), daemon=True)
         killer.start()
-        for files in studies:
-            send(room, up, files)
-        ended.set()
-        killer.join()
-        room.wait(lambda: room.is_settled() and len(room.states()) == 4)
+        sent = 0
+        while killer.is_alive():
+            send(room, up, a_copy(small_study(), sent))
+            sent += 1
+        room.wait(lambda: room.is_settled() and len(room.states()) == sent)
+    ends = [line for line in room.logged("ended") if line["child"] == "web"]
+    assert len(ends) == kills
     nothing_is_lost_or_doubled(room)
 
 
