@@ -8,7 +8,7 @@ order of files.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ import numpy as np
 from pydicom.uid import UID
 
 from firstread.errors import SeveralStudies, UsageError
+from firstread.messages import Language, sentence
 from inference.dicom.body_parts import names_body_part
 from inference.dicom.instance import Frame, Series, Study, Upload
 from inference.dicom.listing import list_studies
@@ -62,12 +63,27 @@ class NotChosen:
     why_not: str
 
 
+# A key of the catalogue, and the values that its sentence names.
+Piece = tuple[str, Mapping[str, str | int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why a series won: pieces of one sentence."""
+
+    pieces: tuple[Piece, ...]
+
+    def sentence(self, language: Language) -> str:
+        """Return the sentence for people."""
+        return "".join(sentence(key, language, **values) for key, values in self.pieces)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Choice:
     """The series to analyse (None: nothing is CT), why it won, and the others, best first."""
 
     series: Series | None
-    why: str
+    why: Why
     runners_up: tuple[NotChosen, ...]
 
 
@@ -228,7 +244,7 @@ def rank_series(study: Study, contract: InputContract) -> Choice:
         else:
             others.append(NotChosen(series.uid, f"no CT image: {_kind(series)}"))
     if not candidates:
-        return Choice(None, "the study has no CT image", tuple(others))
+        return Choice(None, Why((("choice.none", {}),)), tuple(others))
     longest_mm = max(
         s.coverage_mm for s in candidates if s.is_axial or not any(c.is_axial for c in candidates)
     )
@@ -242,16 +258,22 @@ def rank_series(study: Study, contract: InputContract) -> Choice:
     return Choice(winner.series, _why(winner, len(losers)), (*runners_up, *others))
 
 
-def _why(winner: Facts, losers: int) -> str:
-    where = "the only CT series" if not losers else f"fittest of {losers + 1} CT series"
+def _why(winner: Facts, losers: int) -> Why:
+    where: Piece = ("choice.only", {})
+    if losers:
+        where = ("choice.fittest", {"series": losers + 1})
     if winner.is_localizer or winner.slices < 2:
-        return f"{where}: {winner.slices} slice{'' if winner.slices == 1 else 's'}"
-    kernel = f", kernel {winner.kernel}" if winner.kernel else ""
-    axial = "axial " if winner.is_axial else ""
-    return (
-        f"{where}: {winner.slices} {axial}slices, {_mm(winner.spacing_mm)} apart, "
-        f"{winner.coverage_mm:.0f} mm along the body{kernel}"
-    )
+        one = "choice.one-slice" if winner.slices == 1 else "choice.slices"
+        return Why((where, (one, {"slices": winner.slices})))
+    stack = {
+        "slices": winner.slices,
+        "spacing": f"{winner.spacing_mm:.3g} mm",
+        "coverage": f"{winner.coverage_mm:.0f} mm",
+    }
+    pieces: list[Piece] = [where, ("choice.axial" if winner.is_axial else "choice.stack", stack)]
+    if winner.kernel:
+        pieces.append(("choice.kernel", {"kernel": winner.kernel}))
+    return Why(tuple(pieces))
 
 
 def _why_not(loser: Facts, winner: Facts) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from inference.detection.candidate import Candidate
-from inference.dicom.choice import NotChosen
+from inference.dicom.choice import NotChosen, Why
 from inference.dicom.instance import Frame, Instance, Series, Study
 from inference.findings import Finding
 from inference.gate.reasons import Verdict
@@ -82,7 +82,7 @@ class SeriesChoice:
         many. Each may be a slice of this series, so they are never passed over in silence.
     """
 
-    why: str
+    why: Why
     instances: int
     split_off: tuple[SplitOff, ...] = ()
     runners_up: tuple[NotChosen, ...] = ()

@@ -119,7 +119,8 @@ def choice_document(choice: SeriesChoice) -> Json:
     """Return the choice of the series as ``findings.json`` has it."""
     return {
         "instances": choice.instances,
-        "why": choice.why,
+        "why": choice.why.sentence(Language.EN),
+        "why_zh": choice.why.sentence(Language.ZH_CN),
         "split_off": [
             {"why": part.why, "sop_instance_uids": list(part.sop_instance_uids)}
             for part in choice.split_off

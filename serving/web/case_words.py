@@ -143,7 +143,7 @@ def result_words(
         ),
         series=_series(detail, document["series_uid"], choice["instances"], language),
         series_uid=document["series_uid"] or "",
-        series_why=choice["why"],
+        series_why=choice["why_zh" if language is Language.ZH_CN else "why"],
         series_others=len(choice["runners_up"]),
         package=f"{result.package_name} {result.package_version}",
         package_sha256=result.package_sha256,

@@ -27,6 +27,7 @@ from pydicom.uid import (
 
 from firstread.uids import uid_from
 from inference.detection.candidate import Candidate
+from inference.dicom.choice import Why
 from inference.dicom.reader import open_upload
 from inference.findings import measure_findings
 from inference.gate.reasons import Code, Reason, Status, Verdict
@@ -265,7 +266,9 @@ def an_analysis(spec: Spec = Spec()) -> Analysis:
         package=PackageUsed("lung_nodule", "1.0.0", "ab" * 32, SizeRange(least_mm=4, most_mm=40)),
         verdict=Verdict(),
         choice=SeriesChoice(
-            "thinnest of 1", len(stack.instances), (SplitOff("localizer", uids),) if off else ()
+            Why((("choice.only", {}),)),
+            len(stack.instances),
+            (SplitOff("localizer", uids),) if off else (),
         ),
         study=study,
         series=series,

@@ -81,6 +81,7 @@ def a_document(
         "scored": scored,
         "verdict": {"status": status, "reasons": list(reasons)},
         "series_choice": {"instances": 240, "why": "the only CT series: 240 axial slices",
+            "why_zh": "唯一的CT序列：轴位240层",
                           "split_off": [], "runners_up": [], "unread": {}},
         "notes": [], "findings": list(findings), "candidates": [],
         "files": {"seg": "seg.dcm" if findings else None, "sr": "sr.dcm",
