@@ -265,7 +265,7 @@ def _why(winner: Facts, losers: int) -> Why:
     if winner.is_localizer or winner.slices < 2:
         one = "choice.one-slice" if winner.slices == 1 else "choice.slices"
         return Why((where, (one, {"slices": winner.slices})))
-    stack = {
+    stack: Mapping[str, str | int] = {
         "slices": winner.slices,
         "spacing": f"{winner.spacing_mm:.3g} mm",
         "coverage": f"{winner.coverage_mm:.0f} mm",
