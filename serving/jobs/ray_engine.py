@@ -122,8 +122,10 @@ class RayEngine:
         local: LocalRay | None,
         on_lost: Callable[[str], None],
     ) -> None:
-        # One more than there are replicas: the next study is there when one becomes free.
-        self.slots = plan.replicas + 1
+        # None more than there are replicas: a call that waits in Ray Serve costs (it looks for a
+        # free replica again and again, with pauses of up to half a second) and was no faster; and
+        # its study would count as being analysed.
+        self.slots = plan.replicas
         self._calls = calls
         self._plan = plan
         self._open_objects = open_objects
@@ -191,9 +193,9 @@ class RayEngine:
         response = None
         try:
             response = self._calls.analyse.remote(request)
-            # It may wait for a whole analysis in front of it. A replica ends itself after
-            # ANALYSIS_S, so this deadline is for what nobody has thought of.
-            answer: Answer = response.result(timeout_s=2 * ANALYSIS_S + ASK_S)
+            # A replica ends itself after ANALYSIS_S, and may have to be replaced first; so this
+            # deadline is for what nobody has thought of.
+            answer: Answer = response.result(timeout_s=2 * ANALYSIS_S)
         except RayTaskError as error:
             # What the analysis itself raised. Without the chain: its text names Ray's processes.
             raise error.cause from None

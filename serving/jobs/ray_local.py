@@ -115,7 +115,7 @@ def start_local_ray(processors: int) -> LocalRay:
     fcntl.flock(lock, fcntl.LOCK_EX)
     # Its standard input ends with this process. Of its own session: Ctrl-C is not for it.
     reaper = subprocess.Popen(  # noqa: S603  (our own interpreter and code)
-        [sys.executable, "-m", "serving.jobs.ray_reaper", str(folder)],
+        [sys.executable, "-m", "serving.jobs.ray_reaper", str(folder), str(os.getpid())],
         stdin=subprocess.PIPE,
         start_new_session=True,
     )
@@ -163,7 +163,13 @@ def _environment(folder: Path) -> Iterator[None]:
     """
     scratch = folder / "tmp"
     scratch.mkdir()
-    theirs = {MARKER: str(folder), "TMPDIR": str(scratch)}
+    theirs = {
+        MARKER: str(folder),
+        "TMPDIR": str(scratch),
+        # Ray Serve calls a replica in ever other threads, and each would keep memory of its own:
+        # 900 MB instead of 490 after some studies.
+        "MALLOC_ARENA_MAX": "1",
+    }
     former = {name: os.environ.get(name) for name in theirs}
     os.environ.update(ray_environment({}))
     os.environ.update(

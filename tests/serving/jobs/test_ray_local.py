@@ -49,10 +49,27 @@ def test_clean_up_ends_the_marked_processes_and_no_other(folder: Path) -> None:
     assert not folder.exists()
 
 
+def test_a_process_that_lost_its_mark_is_known_by_its_files_and_the_driver_is_spared(
+    folder: Path,
+) -> None:
+    code = f"import time; log = open({str(folder / 'session' / 'logs' / 'log')!r}); time.sleep(60)"
+    ours = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    try:
+        _wait(lambda: {each.id for each in processes_of(folder)} == {each.pid for each in ours})
+        assert clean_up(folder, but=ours[0].pid)
+        assert ours[1].wait(5) == -signal.SIGKILL
+        assert ours[0].poll() is None
+    finally:
+        for process in ours:
+            process.kill()
+            process.wait()
+
+
 def test_the_reaper_waits_for_its_driver_and_outlives_a_stop(folder: Path) -> None:
     with a_sleeper(PATH=os.environ["PATH"], **{MARKER: str(folder)}) as marked:
         reaper = subprocess.Popen(
-            [sys.executable, "-m", "serving.jobs.ray_reaper", str(folder)], stdin=subprocess.PIPE
+            [sys.executable, "-m", "serving.jobs.ray_reaper", str(folder), str(os.getpid())],
+            stdin=subprocess.PIPE,
         )
         _wait(lambda: b"ray_reaper" in Path(f"/proc/{reaper.pid}/cmdline").read_bytes())
         time.sleep(0.5)
