@@ -16,9 +16,6 @@ from serving.database.engine import writing
 from serving.database.tables import sites, users
 
 FIRST_ADMIN = "admin"
-DEMONSTRATION_NAME = "demo"
-# Public: its account logs in on loopback alone, and only beside demonstration data.
-DEMONSTRATION_PASSWORD = "four-synthetic-chests"  # noqa: S105
 # Any letters; nothing that cannot be seen, and no blank.
 NAME = re.compile(r"[\w.@-]{1,64}")
 THEMES = ("light", "dark")
@@ -176,24 +173,6 @@ def ensure_first_admin(engine: Engine, now: float) -> str | None:
             now=now,
         )
     return password
-
-
-def ensure_demonstration(engine: Engine, now: float) -> tuple[str, str]:
-    """Make the reader whose password everybody may know; return name and password."""
-    password_hash = hash_password(DEMONSTRATION_PASSWORD)
-    with writing(engine) as connection:
-        known = select(users.c.id).where(users.c.name == DEMONSTRATION_NAME)
-        if connection.execute(known).one_or_none() is None:
-            add_user(
-                connection,
-                name=DEMONSTRATION_NAME,
-                password_hash=password_hash,
-                role=Role.READER,
-                site_id=None,
-                now=now,
-                is_demonstration=True,
-            )
-    return DEMONSTRATION_NAME, DEMONSTRATION_PASSWORD
 
 
 _SELECT = select(users, sites.c.code.label("site_code")).join_from(

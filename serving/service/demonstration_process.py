@@ -11,8 +11,9 @@ import time
 
 from sqlalchemy import Engine, select
 
-from firstread.errors import FirstreadError, UsageError
-from serving.accounts.sites import add_site, find_site
+from firstread.errors import FirstreadError
+from serving.accounts.demonstration import SITE
+from serving.accounts.sites import find_site
 from serving.accounts.tokens import issue_token, revoke_token
 from serving.database.engine import open_engine, reading, writing
 from serving.database.tables import studies
@@ -23,9 +24,6 @@ from serving.settings import Settings, read_settings
 
 # By name: this module runs as __main__.
 log = logging.getLogger("serving.service.demonstration_process")
-
-SITE = "demonstration"
-SITE_NAME = "示范县人民医院"
 
 
 def main() -> None:
@@ -53,18 +51,7 @@ def bring(database: Engine, settings: Settings, url: str) -> None:
         if connection.execute(select(studies.c.id).limit(1)).one_or_none() is not None:
             return
     with writing(database) as connection:
-        try:
-            site = find_site(connection, SITE)
-        except UsageError:
-            add_site(
-                connection,
-                code=SITE,
-                name=SITE_NAME,
-                ordered_class="routine",
-                application="on_arrival",
-                now=time.time(),
-            )
-            site = find_site(connection, SITE)
+        site = find_site(connection, SITE)
         token_id, secret = issue_token(
             connection, site_id=site.id, label="demonstration", now=time.time()
         )

@@ -17,13 +17,8 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 from firstread.errors import ConfigurationError, OutputError, UsageError
-from serving.accounts.users import (
-    DEMONSTRATION_NAME,
-    DEMONSTRATION_PASSWORD,
-    FIRST_ADMIN,
-    ensure_demonstration,
-    ensure_first_admin,
-)
+from serving.accounts import demonstration
+from serving.accounts.users import FIRST_ADMIN, ensure_first_admin
 from serving.archive.store import Store
 from serving.database.engine import open_engine, writing
 from serving.database.migrate import migrate
@@ -80,7 +75,7 @@ def up(settings: Settings, tell: Callable[[str], None]) -> None:
         if password is not None:
             tell(f"first log-in, shown once: {FIRST_ADMIN} / {password}")
         if settings.demonstration:
-            ensure_demonstration(database, time.time())
+            demonstration.ensure_demonstration(database, time.time())
         log.info("starting", extra={"engine": settings.engine, "workers": settings.workers})
         supervisor = Supervisor(settings, database, listener, stop=stop)
         with ExitStack() as beside:
@@ -88,7 +83,7 @@ def up(settings: Settings, tell: Callable[[str], None]) -> None:
             def on_ready() -> None:
                 tell(f"Firstread is ready: {address}")
                 if settings.demonstration:
-                    name, word = DEMONSTRATION_NAME, DEMONSTRATION_PASSWORD
+                    name, word = demonstration.NAME, demonstration.PASSWORD
                     tell(f"demonstration log-in, from this machine alone: {name} / {word}")
                     tell(f"{len(STUDIES)} synthetic studies come one after the other:")
                     beside.enter_context(demonstrating(settings, address))

@@ -13,10 +13,10 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from firstread.messages import Language
+from serving.accounts import demonstration
 from serving.accounts.log_in import LogInRefused, log_in
 from serving.accounts.secret import make_secret
 from serving.accounts.sessions import end_session
-from serving.accounts.users import DEMONSTRATION_NAME, DEMONSTRATION_PASSWORD
 from serving.database.engine import writing
 from serving.errors import TooManyRequests
 from serving.http.authentication import (
@@ -141,7 +141,7 @@ def _page(
         failure=failure,
         values=values,
         demonstration=(
-            (DEMONSTRATION_NAME, DEMONSTRATION_PASSWORD) if may_demonstrate(request) else None
+            (demonstration.NAME, demonstration.PASSWORD) if may_demonstrate(request) else None
         ),
     )
     page.set_cookie(

@@ -9,7 +9,7 @@ import time
 
 import httpx
 
-from serving.accounts.users import DEMONSTRATION_NAME, DEMONSTRATION_PASSWORD
+from serving.accounts import demonstration
 
 LIMIT_S = 300.0
 DECIDED = {"scored", "not-analysed"}
@@ -19,7 +19,7 @@ def log_in(client: httpx.Client) -> None:
     """Log in as the demonstration's reader."""
     page = client.get("/login")
     csrf = re.search(r'name="csrf_token"\s+value="([^"]*)"', page.text)
-    form = {"name": DEMONSTRATION_NAME, "password": DEMONSTRATION_PASSWORD}
+    form = {"name": demonstration.NAME, "password": demonstration.PASSWORD}
     form |= {"csrf_token": csrf.group(1)} if csrf else {}
     answer = client.post("/login", data=form)
     if answer.status_code >= 400 or "/login" in str(answer.url):

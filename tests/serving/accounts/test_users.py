@@ -4,14 +4,13 @@ import pytest
 from sqlalchemy import Engine
 
 from firstread.errors import UsageError
+from serving.accounts import demonstration
 from serving.accounts.caller import Role
 from serving.accounts.passwords import is_right
 from serving.accounts.sites import add_site, find_site, list_sites, set_site
 from serving.accounts.users import (
-    DEMONSTRATION_NAME,
     add_user,
     deactivate,
-    ensure_demonstration,
     ensure_first_admin,
     find_user,
     list_users,
@@ -53,11 +52,17 @@ def test_no_administrator_appears_where_there_are_people(engine: Engine) -> None
 
 
 def test_the_demonstration_account_is_nobody_in_that_sense(engine: Engine) -> None:
-    ensure_demonstration(engine, NOW)
-    ensure_demonstration(engine, NOW)
+    demonstration.ensure_demonstration(engine, NOW)
+    demonstration.ensure_demonstration(engine, NOW)
     assert ensure_first_admin(engine, NOW) is not None
     with reading(engine) as connection:
-        assert find_user(connection, DEMONSTRATION_NAME).is_demonstration
+        assert find_user(connection, demonstration.NAME).is_demonstration
+
+
+def test_the_demonstration_account_sees_its_own_site_alone(engine: Engine) -> None:
+    demonstration.ensure_demonstration(engine, NOW)
+    with reading(engine) as connection:
+        assert find_user(connection, demonstration.NAME).site_code == demonstration.SITE
 
 
 @pytest.mark.parametrize("again", ["li", " LI ", "\uff2c\uff29"])

@@ -2,9 +2,9 @@
 
 import pytest
 
+from serving.accounts import demonstration as public
 from serving.accounts.caller import Role
 from serving.accounts.throttle import FREE_FOR_NAME
-from serving.accounts.users import DEMONSTRATION_NAME, DEMONSTRATION_PASSWORD, ensure_demonstration
 from serving.web.log_in import FORM_COOKIE
 from tests.serving.house import PASSWORD, House, a_house, form_token, log_in
 
@@ -154,21 +154,21 @@ def test_the_demonstration_log_in_is_for_this_machine_and_demonstration_data(
 ) -> None:
     folder = tmp_path_factory.mktemp("demonstration")
     with a_house(folder, demonstration=demonstration) as house:
-        ensure_demonstration(house.engine, house.clock.now)
+        public.ensure_demonstration(house.engine, house.clock.now)
         client = house.client(**where)
-        answer = log_in(client, DEMONSTRATION_NAME, DEMONSTRATION_PASSWORD)
+        answer = log_in(client, public.NAME, public.PASSWORD)
         assert (answer.status_code == 303) == gets_in
         if not gets_in:
-            assert DEMONSTRATION_PASSWORD not in client.get("/login").text
+            assert public.PASSWORD not in client.get("/login").text
 
 
 def test_a_demonstration_session_is_worth_nothing_from_elsewhere(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     with a_house(tmp_path_factory.mktemp("demonstration"), demonstration=True) as house:
-        ensure_demonstration(house.engine, house.clock.now)
+        public.ensure_demonstration(house.engine, house.clock.now)
         here, elsewhere = house.client(), house.client(address="10.0.0.9")
-        log_in(here, DEMONSTRATION_NAME, DEMONSTRATION_PASSWORD)
+        log_in(here, public.NAME, public.PASSWORD)
         elsewhere.cookies.set(COOKIE, here.cookies[COOKIE], domain="127.0.0.1")
         assert here.get("/account").status_code == 200
         assert elsewhere.get("/account").status_code == 401
