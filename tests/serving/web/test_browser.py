@@ -333,6 +333,17 @@ def test_a_case_page_hears_that_its_result_was_superseded(visit: Open, house: Ru
     expect(page.get_by_role("region", name="History")).to_contain_text("gave way to a newer one")
 
 
+def test_a_result_of_fewer_images_than_arrived_says_so(visit: Open, house: Running) -> None:
+    case = house.ids["limits"]
+    page = visit(f"/cases/{case}")
+    expect(page.get_by_text("of fewer images than have arrived")).to_have_count(0)
+    change_state(house, case, AiState.RECEIVING, Kind.RECEIVED, house.now)
+    change_state(house, case, AiState.NOT_ANALYSED, Kind.ANALYSING, house.now)
+    expect(page.get_by_text("of fewer images than have arrived")).to_be_visible()
+    finish(house, case, a_document(a_finding(1, 7.2, 0.85)), house.now)
+    expect(page.get_by_text("of fewer images than have arrived")).to_have_count(0)
+
+
 def test_a_lost_stream_is_told_and_what_was_missed_is_there_after(
     visit: Open, house: Running, watched: Watched
 ) -> None:
