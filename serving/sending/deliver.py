@@ -7,7 +7,7 @@ answers "had it already" the second time, so sending again is always right.
 import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import urlsplit
 
 import httpx
@@ -15,7 +15,7 @@ import httpx
 from firstread.errors import NotDelivered, ServiceUnreachable, UsageError
 from firstread.progress import Progress, silent
 from serving.sending.outgoing import OutgoingFile, OutgoingStudy
-from serving.sending.stow import DECIDED, Refused, StowAnswer, store
+from serving.sending.stow import Refused, StowAnswer, store
 
 STAGE = "send"
 # One answer for so many: few enough that a broken line costs little to send again.
@@ -24,6 +24,8 @@ BATCH_FILES = 200
 _CONNECT_S, _IDLE_S = 10.0, 120.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
 # Busy, throttled, restarting, or behind a proxy that is: the same request may go well later.
+# Of these files, not of us: the other studies may be welcome.
+_OF_THIS_REQUEST = frozenset({400, 413, 415})
 _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -105,7 +107,7 @@ def deliver(
     ServiceUnreachable
         ``unreachable``: nobody answered for as long as the patience lasts.
     NotDelivered
-        ``not-delivered``: the server refuses the requests as a whole (no rights, too large, ...).
+        ``not-delivered``: the server refuses us: no rights, another address.
     """
     patience = patience or Patience()
     _greet(client)
@@ -163,9 +165,11 @@ def _persist(
             _refuse_for_good(error)
             what = f"{client.base_url.host}: {error.__class__.__name__}"
         else:
-            if answer.status in DECIDED:
+            if answer.is_decided:
                 return answer
             what = f"{client.base_url.host}: status {answer.status}. {answer.detail}".rstrip()
+            if answer.status in _OF_THIS_REQUEST:
+                return _all_refused(batch, answer)
             if answer.status not in _LATER:
                 raise NotDelivered(what, advice=_advice(answer.status))
             asked_s = answer.retry_after_s
@@ -179,6 +183,11 @@ def _persist(
             )
         patience.sleep(pause_s)
         wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
+
+
+def _all_refused(batch: tuple[OutgoingFile, ...], answer: StowAnswer) -> StowAnswer:
+    why = f"status {answer.status}. {answer.detail}".rstrip()
+    return replace(answer, refused=tuple(Refused(file.sop_instance_uid, 0, why) for file in batch))
 
 
 def _refuse_for_good(error: httpx.TransportError) -> None:
@@ -198,6 +207,4 @@ def _advice(status: int) -> str:
         return "the token is unknown, revoked or another site's: ask for one, firstread tokens add"
     if status == 404:
         return "give the service's own address, or its DICOMweb root"
-    if status == 413:
-        return "one file is larger than the service takes; its administrator can raise the ceiling"
     return "the service does not take this request; report it with the status"

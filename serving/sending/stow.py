@@ -9,7 +9,7 @@ import httpx
 
 from serving.sending.outgoing import OutgoingFile
 
-# Each instance was stored or refused; every other status concerns the request as a whole.
+# Each instance was stored or refused.
 DECIDED = (200, 202, 409)
 
 _CHUNK_BYTES = 256 * 1024
@@ -42,7 +42,9 @@ class StowAnswer:
     Attributes
     ----------
     status
-        HTTP status; 200, 202 and 409 say what became of each instance.
+        Of HTTP.
+    is_decided
+        Whether it says what became of each instance; else the request as a whole was refused.
     stored
         How many it took, or had already.
     retry_after_s
@@ -52,6 +54,7 @@ class StowAnswer:
     """
 
     status: int
+    is_decided: bool = False
     stored: int = 0
     refused: tuple[Refused, ...] = ()
     retry_after_s: float | None = None
@@ -118,7 +121,8 @@ def _end(boundary: str) -> bytes:
 
 def _answer(response: httpx.Response, files: Sequence[OutgoingFile]) -> StowAnswer:
     document = _json(response)
-    if response.status_code in DECIDED:
+    # Ours says 403 of a study that another hospital sent first, with each instance's reason.
+    if response.status_code in DECIDED or (response.status_code == 403 and _FAILED in document):
         failed = _items(document, _FAILED)
         stored = len(_items(document, _REFERENCED))
         if response.status_code == 200 and not document:
@@ -132,7 +136,7 @@ def _answer(response: httpx.Response, files: Sequence[OutgoingFile]) -> StowAnsw
             )
             for item in failed
         )
-        return StowAnswer(response.status_code, stored, refused)
+        return StowAnswer(response.status_code, True, stored, refused)
     return StowAnswer(
         response.status_code,
         retry_after_s=_seconds(response.headers.get("Retry-After", "")),

@@ -165,7 +165,35 @@ def test_nobody_there_is_unreachable(tmp_path: Path) -> None:
         list(deliver(client, [a_study(tmp_path, b"x")], patience=impatient(0)[0]))
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 413, 415])
+@pytest.mark.parametrize("status", [400, 413, 415])
+def test_files_that_are_refused_as_a_whole_keep_no_other_study_back(
+    tmp_path: Path, status: int
+) -> None:
+    replies = (json_reply(status, {"detail": "because"}), json_reply(200, STORED))
+    with a_server(*replies) as server, open_client(address(server), "") as client:
+        study = a_study(tmp_path, b"x")
+        first, second = deliver(client, [study, study], patience=impatient()[0])
+    assert (first.stored, second.stored) == (0, 1)
+    assert "because" in first.refused[0].comment
+
+
+def test_another_hospital_s_study_is_refused_alone_and_with_its_reason(tmp_path: Path) -> None:
+    failed = {
+        "00081197": {"vr": "US", "Value": [0x0124]},
+        "00000902": {"vr": "LO", "Value": ["another hospital's study"]},
+    }
+    theirs = json_reply(403, {"00081198": {"vr": "SQ", "Value": [failed]}})
+    with (
+        a_server(theirs, json_reply(200, STORED)) as server,
+        open_client(address(server), "") as client,
+    ):
+        study = a_study(tmp_path, b"x")
+        first, second = deliver(client, [study, study], patience=impatient()[0])
+    assert (first.stored, second.stored) == (0, 1)
+    assert first.refused[0].comment == "another hospital's study"
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 406])
 def test_a_refused_request_is_not_sent_again(tmp_path: Path, status: int) -> None:
     patience, slept = impatient()
     with (
