@@ -25,7 +25,7 @@ class Settings(BaseSettings):
     data
         Folder of database and store.
     database
-        SQLAlchemy URL; default: SQLite in ``data``.
+        SQLAlchemy URL of an SQLite file; default: one in ``data``.
     host, port
         Where the service listens.
     hosts
@@ -75,7 +75,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
     data: Path = Path("var")
-    database: str | None = None
+    # Others lose events that commit out of order, and none was run yet.
+    database: Annotated[str, Field(pattern=r"^sqlite(\+\w+)?://")] | None = None
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8042
     hosts: str = ""

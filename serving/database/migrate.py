@@ -89,7 +89,7 @@ def refuse_network_filesystem(file: Path, mounts: str | None = None) -> None:
     if kind in _NETWORK:
         raise NetworkFilesystem(
             f"the database lies on a network filesystem ({kind})",
-            advice="put FIRSTREAD_DATA on a local disk, or use PostgreSQL by FIRSTREAD_DATABASE",
+            advice="put FIRSTREAD_DATA on a local disk",
         )
 
 

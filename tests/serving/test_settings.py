@@ -1,0 +1,41 @@
+"""What the environment may say, and what is said back when it says something else."""
+
+from pathlib import Path
+
+import pytest
+
+from firstread.errors import ConfigurationError
+from serving.settings import read_settings
+
+
+def test_defaults_need_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = read_settings()
+    assert settings.engine == "inline"
+    assert settings.database_url == f"sqlite:///{tmp_path / 'var/firstread.sqlite'}"
+
+
+def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIRSTREAD_PORT", "1")
+    assert read_settings().port == 1
+    assert read_settings(port=2).port == 2
+    assert read_settings(port=None).port == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "70000"),
+        ("ENGINE", "cluster"),
+        ("SETTLE_S", "0"),
+        ("WORKERS", "none"),
+        # Events that commit out of order would be lost: not before that is solved.
+        ("DATABASE", "postgresql+psycopg://reader@db/firstread"),
+    ],
+)
+def test_what_a_setting_cannot_be_is_told_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"FIRSTREAD_{name}", value)
+    with pytest.raises(ConfigurationError, match=f"FIRSTREAD_{name}"):
+        read_settings()
