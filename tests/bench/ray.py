@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from serving.archive.store import Store
 from serving.jobs.engine import AnalysisRequest
@@ -121,11 +122,10 @@ def _bare(request: AnalysisRequest) -> Iterator[list["subprocess.Popen[str]"]]:
             process.wait()
 
 
-def _serve_bare(said: dict[str, object]) -> None:
+def _serve_bare(said: dict[str, Any]) -> None:
     """Analyse once for each line that comes: what a worker of the engine inline does."""
-    objects = tuple(said.pop("objects"))  # type: ignore[arg-type]
-    folder = Path(str(said.pop("store_folder")))
-    request = AnalysisRequest(folder, objects, **said)  # type: ignore[arg-type]
+    said["store_folder"] = Path(said["store_folder"])
+    request = AnalysisRequest(**said)
     engine = InlineEngine(Store)
     for _line in sys.stdin:
         engine.analyse(request)
