@@ -15,12 +15,20 @@ SEARCH_CHARACTERS = 1000
 # of writing direction are of no width and no meaning here.
 _BREAKS = re.compile(r"[\^=\\,;\s\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+")
 
+# But for tab and ends of line, which come with what is pasted.
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
 
 def normalise(text: str) -> str:
     """Return a text in its comparable form: words with one blank between them."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     # Folding may take a text out of its normal form: once more.
     return _BREAKS.sub(" ", unicodedata.normalize("NFKC", folded)).strip()
+
+
+def has_controls(text: str) -> bool:
+    """Whether a text holds what no name or number does and a database may cut it at (NUL)."""
+    return _CONTROLS.search(text) is not None
 
 
 def search_terms(query: str) -> tuple[str, ...]:

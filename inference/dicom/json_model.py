@@ -73,6 +73,7 @@ _NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
 _EXACT = 2**53
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _WHOLE = re.compile(r"[+-]?\d{1,15}")
+_PATH = re.compile(r"[0-9A-Fa-f]{8}(/[1-9][0-9]{0,8}/[0-9A-Fa-f]{8})*")
 # The dictionary's VR where an implicit file leaves a choice (PS3.5 annex A.1 note).
 _AMBIGUOUS = {"OB or OW": "OW", "US or OW": "OW", "US or SS or OW": "OW"}
 
@@ -199,6 +200,8 @@ class HeaderJson:
         HeaderRefused
             ``too-many-elements``
         """
+        if not _PATH.fullmatch(path) or path.count("/") > 2 * DEPTH:
+            raise ElementMissing
         *inner, last = path.split("/")
         start, end, is_implicit = self._start, self._size, self._is_implicit
         try:
@@ -347,29 +350,32 @@ class HeaderJson:
             raise _Broken
         return start, start + length
 
-    def _items(self, sequence: _Element) -> Iterator[tuple[int, int]]:
+    def _items(self, sequence: _Element, depth: int = 0) -> Iterator[tuple[int, int]]:
         """Yield start and end of the items of a sequence, without reading what is in them."""
+        # Within a sequence of defined length the walk has seen no nesting.
+        if depth > DEPTH:
+            raise _Broken
         position = sequence.start
         limit = self._size if sequence.end is None else sequence.end
         while (item := self._item_at(position, limit)) is not None:
             start, end = item
-            position = self._end_of_item(start, limit, sequence) if end is None else end
+            position = end if end is not None else self._end_of_item(start, limit, sequence, depth)
             yield start, position
 
-    def _end_of_item(self, position: int, limit: int, sequence: _Element) -> int:
+    def _end_of_item(self, position: int, limit: int, sequence: _Element, depth: int) -> int:
         while (element := self._next(position, limit, sequence.is_implicit)) is not None:
             if element.tag == _ITEM_END:
                 return element.start
-            position = self._end_of(element)
+            position = self._end_of(element, depth + 1)
         raise _Broken
 
-    def _end_of(self, element: _Element) -> int:
+    def _end_of(self, element: _Element, depth: int = 0) -> int:
         """Return the position behind an element."""
         if element.end is not None:
             return element.end
         position = element.start
         if element.vr == "SQ":
-            for _, end in self._items(element):
+            for _, end in self._items(element, depth):
                 position = end
         else:
             while self._tag_at(position) == _ITEM:

@@ -5,6 +5,7 @@ decoders crash. Nothing is rescaled: these are the values that other programs as
 """
 
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -147,7 +148,7 @@ def _pixel_data(path: Path, header: Header) -> PixelData:
         samples=short(_SAMPLES, 1),
         photometric=text(_PHOTOMETRIC),
         is_planar=short(_PLANAR, 0) == 1,
-        frames=int(frames) if frames.isdigit() and int(frames) else 1,
+        frames=max(1, int(frames)) if re.fullmatch("[0-9]{1,12}", frames) else 1,
         pixels=header.pixels,
     )
     if not pixel_data.frame_bits:

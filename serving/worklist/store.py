@@ -7,6 +7,7 @@ scan of one index. ``docs/worklist.md`` has the figures.
 
 import base64
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, sele
 
 from serving.database.tables import cases, sites, studies
 from serving.errors import BadRequest
-from serving.search import search_terms
+from serving.search import has_controls, search_terms
 from serving.worklist.states import AiState, UrgencyClass
 from serving.worklist.urgency import UrgencyPolicy
 
@@ -25,6 +26,7 @@ PAGE_ROWS = 50
 MOST_ROWS = 200
 # What is typed beyond this is no name.
 MOST_TYPED = 100
+_CASE_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
 _ORDER = (cases.c.class_rank, cases.c.due_at, cases.c.arrived_at, cases.c.id)
 
@@ -60,7 +62,7 @@ def read_place(text: str) -> Place:
         raise BadRequest("no such place on the worklist", advice="begin at its first page") from (
             error
         )
-    if not -(2**31) < place.class_rank < 2**31:
+    if not -(2**31) < place.class_rank < 2**31 or not _CASE_ID.fullmatch(place.case_id):
         raise BadRequest("no such place on the worklist", advice="begin at its first page")
     return place
 
@@ -113,6 +115,8 @@ def read_question(
         raise BadRequest("a page begins after a place or ends before one, not both")
     if site and not (site.isascii() and site.isdigit() and len(site) < 10):
         raise BadRequest("a hospital is asked for by its number")
+    if has_controls(search):
+        raise BadRequest("what is searched holds control characters")
     return Question(
         viewer_site_id=viewer_site_id,
         site_id=int(site) if site else None,

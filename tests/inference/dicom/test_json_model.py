@@ -189,6 +189,16 @@ def test_nesting_beyond_every_use_is_bytes(tmp_path: Path) -> None:
     assert '"UN"' in text
 
 
+def test_open_sequences_within_a_defined_one_are_not_followed_without_end(tmp_path: Path) -> None:
+    deep = b"\x40\x00\x75\x02SQ\0\0\xff\xff\xff\xff\xfe\xff\x00\xe0\xff\xff\xff\xff" * 3000
+    path = a_raw_file(tmp_path, element(0x00400275, b"SQ", item(deep)))
+    assert model_of(path)["00400275"]["vr"] == "UN"
+    assert value_of(path, "00400275") == item(deep)
+    for address in ("00400275/1/00400275", "00400275/1/00400276"):
+        with pytest.raises(ElementMissing):
+            value_of(path, address)
+
+
 def test_elements_without_number_are_refused_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,7 +223,16 @@ def test_long_values_of_every_kind_have_an_address(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["", "x", "00100020/1", "00100020/1/00100020", "00082218/2/00080100", "7FE00010"]
+    "address",
+    [
+        "",
+        "x",
+        "00100020/1",
+        "00100020/1/00100020",
+        "00082218/2/00080100",
+        "00082218/0/00080100",
+        "7FE00010",
+    ],
 )
 def test_an_address_of_nothing_is_missing(tmp_path: Path, address: str) -> None:
     sequence = element(0x00082218, b"SQ", item(element(0x00080100, b"SH", b"ab")))

@@ -14,6 +14,7 @@ from serving.database.tables import cases
 from serving.errors import BadRequest
 from serving.worklist.states import AiState, OrderedClass, UrgencyClass
 from serving.worklist.store import (
+    Place,
     Question,
     Row,
     align_ranks,
@@ -166,7 +167,8 @@ def test_counts_are_those_of_the_list(full: Engine) -> None:
 @pytest.mark.parametrize(
     "asked",
     [{"state": "lost"}, {"urgency_class": "x"}, {"site": "-1"}, {"site": "9" * 30},
-     {"after": "x"}, {"after": "W10"}, {"after": "WzFlOTksMSwxLCJ4Il0"}, {"before": "x"}],
+     {"after": "x"}, {"after": "W10"}, {"after": "WzFlOTksMSwxLCJ4Il0"}, {"before": "x"},
+     {"search": "wang\0"}, {"after": Place(1, 1.0, 1.0, "\ud800").text()}],
 )  # fmt: skip
 def test_what_is_no_question_is_refused(asked: dict[str, str]) -> None:
     with pytest.raises(BadRequest):
