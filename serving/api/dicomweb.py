@@ -13,7 +13,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from serving.accounts.caller import Caller, Right
-from serving.accounts.views import note_view
 from serving.api import qido, stow, wado
 from serving.api.datasets import WRITTEN, Attributes, as_json, ordered, written
 from serving.api.media_types import DICOM_JSON, JSON, choose
@@ -27,19 +26,17 @@ from serving.api.negotiation import (
     not_modified,
 )
 from serving.api.rendered import TYPES, Wish, read_wish
-from serving.archive import filing
-from serving.archive.index import (
-    Filters,
-    InstanceRow,
-    SeriesRow,
-    find_instances,
-    find_series,
-    find_studies,
-)
-from serving.database.engine import reading
+from serving.archive.index import Filters, InstanceRow
 from serving.errors import BadRequest, NotFound
 from serving.http.dependencies import Service, caller, get_service
-from serving.studies.case_rows import case_of_study
+from serving.studies.finding import (
+    Page,
+    ensure_visible,
+    look_at_instances,
+    search_instances,
+    search_series,
+    search_studies,
+)
 from serving.studies.receive import receive
 
 PREFIX = "/dicom-web"
@@ -50,13 +47,12 @@ INSTANCE = "/studies/{study}/series/{series}/instances/{instance}"
 
 THUMBNAIL_SIDE = 128
 MOST_FRAMES = 1000
-# What a look at the images of a case is called in the record of views.
-LOOKED_AT = "dicom"
 
 FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host"})
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _UID = re.compile(r"[0-9.]{1,64}")
+_FRAME = re.compile(r"[0-9]{1,9}")
 
 router = APIRouter(prefix=PREFIX, tags=["DICOMweb"], default_response_class=Response)
 
@@ -107,26 +103,23 @@ async def _store(request: Request, service: Service, sender: Caller, study_uid: 
 
 def _length(request: Request) -> int:
     length = request.headers.get("content-length", "0")
-    return int(length) if length.isdecimal() else 0
+    return int(length) if re.fullmatch(r"[0-9]{1,18}", length) else 0
 
 
 # --- search ---------------------------------------------------------------------------------------
 
 
 @router.get(STUDIES)
-def search_studies(request: Request, service: Asking, reader: Reader) -> Response:
+def search_all_studies(request: Request, service: Asking, reader: Reader) -> Response:
     """Search for studies."""
     search = qido.read_search(request.query_params.multi_items(), "studies")
-    with reading(service.engine) as connection:
-        rows = find_studies(
-            connection, reader.site_id, search.filters, search.limit + 1, search.offset
-        )
+    rows = search_studies(service.engine, reader, search.filters, _page(search))
     url = _studies_url(request)
     return _found(request, search, [qido.study_attributes(row, url) for row in rows])
 
 
 @router.get("/series")
-def search_series(request: Request, service: Asking, reader: Reader) -> Response:
+def search_all_series(request: Request, service: Asking, reader: Reader) -> Response:
     """Search for series of all studies."""
     return _search_series(request, service, reader, "")
 
@@ -136,12 +129,12 @@ def search_series_of_study(
     request: Request, service: Asking, reader: Reader, study: str
 ) -> Response:
     """Search for series of a study."""
-    _must_exist(service, reader, Filters((study,)))
+    ensure_visible(service.engine, reader, Filters((study,)))
     return _search_series(request, service, reader, study)
 
 
 @router.get("/instances")
-def search_instances(request: Request, service: Asking, reader: Reader) -> Response:
+def search_all_instances(request: Request, service: Asking, reader: Reader) -> Response:
     """Search for instances of all studies."""
     return _search_instances(request, service, reader, "", "")
 
@@ -151,7 +144,7 @@ def search_instances_of_study(
     request: Request, service: Asking, reader: Reader, study: str
 ) -> Response:
     """Search for instances of a study."""
-    _must_exist(service, reader, Filters((study,)))
+    ensure_visible(service.engine, reader, Filters((study,)))
     return _search_instances(request, service, reader, study, "")
 
 
@@ -160,24 +153,17 @@ def search_instances_of_series(
     request: Request, service: Asking, reader: Reader, study: str, series: str
 ) -> Response:
     """Search for instances of a series."""
-    _must_exist(service, reader, Filters((study,), (series,)))
+    ensure_visible(service.engine, reader, Filters((study,), (series,)))
     return _search_instances(request, service, reader, study, series)
 
 
 def _search_series(request: Request, service: Service, reader: Caller, study: str) -> Response:
     search = qido.read_search(request.query_params.multi_items(), "series", study)
     url = _studies_url(request)
-    with reading(service.engine) as connection:
-        rows = find_series(
-            connection, reader.site_id, search.filters, search.limit + 1, search.offset
-        )
-        found = [qido.series_attributes(row, url) for row in rows]
-        if not study:
-            uids = sorted({row.study_uid for row in rows})
-            studies = find_studies(connection, reader.site_id, Filters(tuple(uids)))
-            above = {row.study_uid: qido.study_attributes(row, url) for row in studies}
-            found = qido.joined(found, [above[row.study_uid] for row in rows])
-    return _found(request, search, found)
+    rows = search_series(
+        service.engine, reader, search.filters, _page(search), with_study=not study
+    )
+    return _found(request, search, [qido.found_series(row, url) for row in rows])
 
 
 def _search_instances(
@@ -185,28 +171,20 @@ def _search_instances(
 ) -> Response:
     search = qido.read_search(request.query_params.multi_items(), "instances", study, series)
     url = _studies_url(request)
-    with reading(service.engine) as connection:
-        rows = find_instances(
-            connection, reader.site_id, search.filters, search.limit + 1, search.offset
-        )
-        found = [qido.instance_attributes(row, url) for row in rows]
-        if not series:
-            uids = sorted({row.series_uid for row in rows})
-            filters = Filters((study,) if study else (), tuple(uids))
-            of_instances = find_series(connection, reader.site_id, filters)
-            found = qido.joined(found, _above(rows, of_instances, url))
-        if not study:
-            uids = sorted({row.study_uid for row in rows})
-            studies = find_studies(connection, reader.site_id, Filters(tuple(uids)))
-            outer = {row.study_uid: qido.study_attributes(row, url) for row in studies}
-            found = qido.joined(found, [outer[row.study_uid] for row in rows])
-    return _found(request, search, found)
+    rows = search_instances(
+        service.engine,
+        reader,
+        search.filters,
+        _page(search),
+        with_series=not series,
+        with_study=not study,
+    )
+    return _found(request, search, [qido.found_instance(row, url) for row in rows])
 
 
-def _above(rows: Sequence[InstanceRow], series: Sequence[SeriesRow], url: str) -> list[Attributes]:
-    """Return for each instance what is told of its series."""
-    told = {(row.study_uid, row.series_uid): qido.series_attributes(row, url) for row in series}
-    return [told[row.study_uid, row.series_uid] for row in rows]
+def _page(search: qido.Search) -> Page:
+    """Return what is read: one more than the limit says that there is more."""
+    return Page(search.limit + 1, search.offset)
 
 
 def _found(request: Request, search: qido.Search, found: list[Attributes]) -> Response:
@@ -235,10 +213,10 @@ def retrieve_instances(request: Request, service: Asking, reader: Reader) -> Res
     alone = "instance" in request.path_params
     syntaxes = [row.transfer_syntax_uid for row in rows]
     form = instance_form(accepted(request), syntaxes, alone=alone)
-    tag = wado.tag_of(rows, request.url.path, repr(form))
-    return not_modified(request, tag) or wado.instances_response(
-        _retrieval(request, service), rows, form, tag
-    )
+    retrieval = _retrieval(request, service)
+    # The parts say their addresses, which begin with the host that was asked.
+    tag = wado.tag_of(rows, retrieval.studies_url, request.url.path, repr(form))
+    return not_modified(request, tag) or wado.instances_response(retrieval, rows, form, tag)
 
 
 @router.get(STUDY + "/metadata")
@@ -269,20 +247,18 @@ def retrieve_bulk_data(request: Request, service: Asking, reader: Reader, path: 
     if path == wado.PIXEL_DATA:
         return _frames(request, service, row, range(1, row.frames + 1))
     form = frame_form(accepted(request), EXPLICIT_LITTLE, alone=True)
-    tag = wado.tag_of([row], path, repr(form))
-    return not_modified(request, tag) or wado.bulk_data_response(
-        _retrieval(request, service), row, path, form, tag
-    )
+    retrieval = _retrieval(request, service)
+    tag = wado.tag_of([row], retrieval.studies_url, path, repr(form))
+    return not_modified(request, tag) or wado.bulk_data_response(retrieval, row, path, form, tag)
 
 
 def _frames(
     request: Request, service: Service, row: InstanceRow, numbers: Sequence[int]
 ) -> Response:
     form = frame_form(accepted(request), row.transfer_syntax_uid, alone=len(numbers) == 1)
-    tag = wado.tag_of([row], repr(tuple(numbers)), repr(form))
-    return not_modified(request, tag) or wado.frames_response(
-        _retrieval(request, service), row, numbers, form, tag
-    )
+    retrieval = _retrieval(request, service)
+    tag = wado.tag_of([row], retrieval.studies_url, repr(tuple(numbers)), repr(form))
+    return not_modified(request, tag) or wado.frames_response(retrieval, row, numbers, form, tag)
 
 
 @router.get(INSTANCE + "/rendered")
@@ -328,9 +304,9 @@ def _rendered(
 
 def _numbers(text: str, most: int = MOST_FRAMES) -> list[int]:
     parts = text.split(",")
-    if len(parts) > most or not all(part.isascii() and part.isdecimal() for part in parts):
+    if len(parts) > most or not all(map(_FRAME.fullmatch, parts)):
         raise BadRequest(f"frames are whole numbers with commas between them, at most {most}")
-    numbers = [int(part[:9]) for part in parts]
+    numbers = [int(part) for part in parts]
     if min(numbers) < 1:
         raise BadRequest("frames are counted from 1")
     return numbers
@@ -360,37 +336,13 @@ def _retrieval(request: Request, service: Service) -> wado.Retrieval:
 
 
 def _instances(request: Request, service: Service, reader: Caller) -> tuple[InstanceRow, ...]:
-    """Return the visible instances that an address names, and record who looked.
-
-    Raises
-    ------
-    NotFound
-        ``not-found``: there is none for who asks.
-    """
+    """Return the visible instances that an address names; the look is recorded."""
     filters = _filters(request.path_params)
-    with reading(service.engine) as connection:
-        rows = find_instances(connection, reader.site_id, filters)
-        if not rows:
-            raise _not_there()
-        study = filing.study_by_uid(connection, rows[0].study_uid)
-        case = case_of_study(connection, study["id"]) if study is not None else None
-    if case is not None:
-        note_view(service.engine, reader, case["id"], LOOKED_AT, service.clock())
-    return rows
+    return look_at_instances(service.engine, reader, filters, service.clock())
 
 
 def _filters(path: Mapping[str, str]) -> Filters:
-    def uids(name: str) -> tuple[str, ...]:
-        return (path[name],) if name in path else ()
+    def uids(name: str) -> tuple[str, ...] | None:
+        return (path[name],) if name in path else None
 
     return Filters(uids("study"), uids("series"), uids("instance"))
-
-
-def _must_exist(service: Service, reader: Caller, filters: Filters) -> None:
-    with reading(service.engine) as connection:
-        if not find_instances(connection, reader.site_id, filters, limit=1):
-            raise _not_there()
-
-
-def _not_there() -> NotFound:
-    return NotFound("there is no such study, series or instance")

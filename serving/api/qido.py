@@ -5,7 +5,7 @@ other patients' studies. Source: PS3.18 section 10.6, tables 10.6.1-5 and 10.6.3
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from pydicom.datadict import keyword_for_tag, tag_for_keyword
 from serving.api.datasets import Attributes, attributes
 from serving.archive.index import Filters, InstanceRow, SeriesRow, StudyRow
 from serving.errors import BadRequest
+from serving.search import has_controls
+from serving.studies.finding import FoundInstance, FoundSeries
 
 MOST_RESULTS = 5000
 """Of one answer; who wants more asks on with an offset."""
@@ -57,6 +59,8 @@ class Search:
 def _text(value: str) -> str:
     if len(value) > _MOST_CHARACTERS:
         raise BadRequest("a value to match is too long")
+    if has_controls(value):
+        raise BadRequest("a value to match holds control characters")
     return value
 
 
@@ -68,7 +72,7 @@ def _exact(value: str) -> str:
 
 def _uids(value: str) -> tuple[str, ...]:
     uids = tuple(uid.strip() for uid in _UID_LIST.split(value) if uid.strip())
-    if len(uids) > MOST_RESULTS or not all(map(_UID.fullmatch, uids)):
+    if not 0 < len(uids) <= MOST_RESULTS or not all(map(_UID.fullmatch, uids)):
         raise BadRequest("a list of UIDs is UIDs with commas between them")
     return uids
 
@@ -247,12 +251,14 @@ def instance_attributes(row: InstanceRow, studies_url: str) -> Attributes:
     )
 
 
-def joined(below: Sequence[Attributes], above: Sequence[Attributes]) -> list[Attributes]:
-    """Return each data set with those of the levels above it, which it overrides.
+def found_series(found: FoundSeries, studies_url: str) -> Attributes:
+    """Return what is told of a series, and of its study if that was asked for."""
+    above = study_attributes(found.study, studies_url) if found.study is not None else {}
+    return {**above, **series_attributes(found.series, studies_url)}
 
-    Parameters
-    ----------
-    above
-        One for each of ``below``.
-    """
-    return [{**outer, **inner} for outer, inner in zip(above, below, strict=True)]
+
+def found_instance(found: FoundInstance, studies_url: str) -> Attributes:
+    """Return what is told of an instance, and of the levels above it that were asked for."""
+    study = study_attributes(found.study, studies_url) if found.study is not None else {}
+    series = series_attributes(found.series, studies_url) if found.series is not None else {}
+    return {**study, **series, **instance_attributes(found.instance, studies_url)}

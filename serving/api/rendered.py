@@ -11,6 +11,7 @@ C.11.2; PS3.18 section 8.3.5.
 
 import io
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -28,7 +29,10 @@ TYPES = (JPEG, PNG)
 
 JPEG_QUALITY = 90
 MOST_SIDE = 8192
+# No picture has more pixels than this unless its frame has: what is shown larger holds no more.
+MOST_PIXELS = 1 << 22
 _LUNG = (-600.0, 1500.0)
+_WHOLE = re.compile(r"[0-9]{1,9}")
 
 _SHARED, _PER_FRAME = "52009229", "52009230"
 # Attribute -> the functional group that holds it in a multi-frame image.
@@ -66,7 +70,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What of the frame is shown, and how large: columns and rows; the shape is kept."""
+    """What of the frame is shown, and at most how large: columns and rows; the shape is kept.
+
+    A picture is enlarged to ``MOST_PIXELS`` and no further, whatever is asked.
+    """
 
     columns: int
     rows: int
@@ -91,7 +98,7 @@ def read_wish(query: Mapping[str, str]) -> Wish:
         ``bad-request``
     """
     quality = query.get("quality", str(JPEG_QUALITY))
-    if not quality.isdecimal() or not 1 <= int(quality) <= 100:
+    if not _WHOLE.fullmatch(quality) or not 1 <= int(quality) <= 100:
         raise BadRequest("quality is a whole number from 1 to 100")
     window, view = query.get("window"), query.get("viewport")
     return Wish(
@@ -116,8 +123,8 @@ def _read_window(text: str) -> Window:
 
 
 def _read_view(text: str) -> View:
-    parts = text.split(",")
-    if len(parts) not in (2, 6) or not all(part.strip().isdecimal() for part in parts):
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) not in (2, 6) or not all(map(_WHOLE.fullmatch, parts)):
         raise BadRequest("viewport is two or six whole numbers")
     columns, rows, *source = (int(part) for part in parts)
     if not (0 < columns <= MOST_SIDE and 0 < rows <= MOST_SIDE):
@@ -276,6 +283,7 @@ def _viewed(image: Any, view: View | None) -> Any:
         if x + width > image.width or y + height > image.height:
             raise BadRequest("the viewport lies outside of the frame")
         image = image.crop((x, y, x + width, y + height))
-    scale = min(view.columns / image.width, view.rows / image.height)
+    largest = max(1.0, math.sqrt(MOST_PIXELS / (image.width * image.height)))
+    scale = min(view.columns / image.width, view.rows / image.height, largest)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     return image.resize(size)

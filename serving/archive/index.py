@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, true
 
-from serving.database.tables import conflicts, instances, results, series, studies
+from serving.database.tables import cases, conflicts, instances, results, series, studies
 
 # Between two declared character sets; also DICOM's own sign between values.
 CHARSETS_BREAK = "\\"
@@ -19,7 +19,7 @@ CHARSETS_BREAK = "\\"
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """What to match; what is left empty matches everything.
+    """What to match; what is left empty matches everything, but an empty list of UIDs nothing.
 
     Attributes
     ----------
@@ -34,10 +34,10 @@ class Filters:
         Of a series; of a study: of one of its series.
     """
 
-    study_uids: Sequence[str] = ()
-    series_uids: Sequence[str] = ()
-    sop_instance_uids: Sequence[str] = ()
-    sop_class_uids: Sequence[str] = ()
+    study_uids: Sequence[str] | None = None
+    series_uids: Sequence[str] | None = None
+    sop_instance_uids: Sequence[str] | None = None
+    sop_class_uids: Sequence[str] | None = None
     patient_name: str = ""
     patient_id: str = ""
     accession_number: str = ""
@@ -95,7 +95,7 @@ class SeriesRow:
 class InstanceRow:
     """An instance: its UIDs, its shape, and its object in the store.
 
-    ``codecs`` are its study's: see :func:`codec_of`.
+    ``codecs`` are its study's: see :func:`codec_of`; ``case_id`` is None for one without images.
     """
 
     study_uid: str
@@ -112,6 +112,7 @@ class InstanceRow:
     is_source: bool
     received_at: float
     codecs: Mapping[str, str]
+    case_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ def find_studies(
         .limit(limit)
         .offset(offset)
     )
-    if filters.modality or filters.series_uids:
+    if filters.modality or filters.series_uids is not None:
         of_study = series.c.study_id == studies.c.id
         query = query.where(select(series.c.id).where(of_study, _series_matches(filters)).exists())
     rows = connection.execute(query).all()
@@ -217,11 +218,13 @@ def find_instances(
                 )
             ),
             studies.c.codecs,
+            cases.c.id.label("case_id"),
         )
         .select_from(
             instances.join(series, instances.c.series_id == series.c.id)
             .join(studies, instances.c.study_id == studies.c.id)
             .outerjoin(results, instances.c.result_id == results.c.id)
+            .outerjoin(cases, cases.c.study_id == studies.c.id)
         )
         .where(
             _of_site(site_id),
@@ -274,7 +277,7 @@ def _visible_instances() -> Select[int]:
 
 def _study_matches(filters: Filters) -> ColumnElement[bool]:
     conditions: list[ColumnElement[bool]] = [true()]
-    if filters.study_uids:
+    if filters.study_uids is not None:
         conditions.append(studies.c.study_uid.in_(filters.study_uids))
     for column, wanted in (
         (studies.c.patient_name, filters.patient_name),
@@ -305,7 +308,7 @@ def _within(column: ColumnElement[str], first: str, last: str) -> list[ColumnEle
 
 def _series_matches(filters: Filters) -> ColumnElement[bool]:
     conditions: list[ColumnElement[bool]] = [true()]
-    if filters.series_uids:
+    if filters.series_uids is not None:
         conditions.append(series.c.series_uid.in_(filters.series_uids))
     if filters.modality:
         conditions.append(series.c.modality == filters.modality)
@@ -316,9 +319,9 @@ def _series_matches(filters: Filters) -> ColumnElement[bool]:
 
 def _instance_matches(filters: Filters) -> ColumnElement[bool]:
     conditions: list[ColumnElement[bool]] = [true()]
-    if filters.sop_instance_uids:
+    if filters.sop_instance_uids is not None:
         conditions.append(instances.c.sop_instance_uid.in_(filters.sop_instance_uids))
-    if filters.sop_class_uids:
+    if filters.sop_class_uids is not None:
         conditions.append(instances.c.sop_class_uid.in_(filters.sop_class_uids))
     if filters.instance_number is not None:
         conditions.append(instances.c.number == filters.instance_number)

@@ -7,7 +7,9 @@ import pytest
 
 from firstread.uids import uid_from
 from serving.api.qido import read_search
+from serving.archive.index import find_studies
 from serving.errors import BadRequest
+from serving.studies import finding
 from tests.serving.api.a_server import Server, a_server
 from tests.serving.api.images import SEG, a_ramp, an_image
 from tests.serving.studies.a_study import SR, an_instance
@@ -184,6 +186,10 @@ def test_another_site_finds_nothing(server: Server) -> None:
         "StudyDate=-",
         "StudyTime=ab",
         "StudyInstanceUID=abc",
+        "StudyInstanceUID=,",
+        "PatientName=%00",
+        "PatientID=P1%00",
+        "ModalitiesInStudy=C%1bT",
         "ModalitiesInStudy=C*",
         "limit=-1",
         "limit=x",
@@ -227,6 +233,38 @@ def test_what_is_not_acceptable_is_told(server: Server) -> None:
 
 def test_a_quote_in_a_value_is_a_quote(server: Server) -> None:
     assert studies(server, PatientID="' OR 1=1 --") == []
+
+
+@pytest.mark.parametrize("path", ["/series", "/instances"])
+def test_a_search_that_finds_nothing_asks_for_nothing_more(
+    server: Server, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    for name in ("find_studies", "find_series"):
+        real = getattr(finding, name)
+
+        def find(*arguments: Any, real: Any = real) -> Any:
+            rows = real(*arguments)
+            asked.extend(rows)
+            return rows
+
+        monkeypatch.setattr(finding, name, find)
+    assert server.client.get(path, params={"PatientID": "nobody"}).status_code == 204
+    assert asked == []
+
+
+@pytest.mark.parametrize("path", ["/series", "/instances"])
+def test_what_the_next_statement_no_longer_sees_is_not_told(
+    server: Server, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = find_studies
+
+    def find(*arguments: Any) -> Any:
+        return tuple(row for row in real(*arguments) if row.study_uid != SECOND)
+
+    monkeypatch.setattr(finding, "find_studies", find)
+    found = server.client.get(path).json()
+    assert {row["0020000D"]["Value"][0] for row in found} == {FIRST, THIRD}
 
 
 def test_the_address_stands_above_the_query() -> None:

@@ -1,7 +1,10 @@
 """Pictures: windows as the standard has them, on the way that a client goes."""
 
 import io
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydicom import Dataset, Sequence
 
-from serving.api.rendered import VoiFunction, Window, read_wish, windowed
+from serving.api import wado
+from serving.api.rendered import MOST_PIXELS, VoiFunction, Window, read_wish, render, windowed
 from serving.errors import BadRequest
 from tests.serving.api.a_server import Server, a_server
 from tests.serving.api.images import JPEG_LS, SEG, an_image
@@ -153,6 +157,35 @@ def test_a_viewport_keeps_the_shape(server: Server) -> None:
     assert picture(server, file, path="/thumbnail").shape == (80, 128)
 
 
+def test_a_picture_is_not_enlarged_without_end(server: Server) -> None:
+    rows, columns = picture(server, an_image(), "viewport=8192,8192").shape
+    assert MOST_PIXELS * 0.99 < rows * columns < MOST_PIXELS * 1.01
+    assert columns / rows == pytest.approx(64 / 40, rel=0.01)
+
+
+def test_few_pictures_are_made_at_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = server.stow(an_image())
+    url = answer.json()["00081199"]["Value"][0]["00081190"]["Value"][0]
+    at_once, most, lock = 0, 0, threading.Lock()
+    real = render
+
+    def slowly(*arguments: Any) -> bytes:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.05)
+        with lock:
+            at_once -= 1
+        return real(*arguments)
+
+    monkeypatch.setattr(wado, "render", slowly)
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(lambda _: server.client.get(f"{url}/rendered"), range(6)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert most == wado.PICTURES_AT_ONCE
+
+
 def test_jpeg_is_the_first_choice_and_png_the_second(server: Server) -> None:
     answer = server.stow(an_image())
     url = answer.json()["00081199"]["Value"][0]["00081190"]["Value"][0]
@@ -184,7 +217,11 @@ def test_jpeg_is_the_first_choice_and_png_the_second(server: Server) -> None:
         "viewport=1,1,0,0,999,1",
         "quality=0",
         "quality=x",
+        "quality=²",
+        "quality=" + "1" * 5000,
+        "viewport=1," + "1" * 5000,
     ],
+    ids=lambda query: query[:20],
 )
 def test_a_wish_that_is_none_is_refused(server: Server, query: str) -> None:
     answer = server.stow(an_image())

@@ -133,6 +133,19 @@ def test_who_has_it_already_is_told_so(server: Server, suffix: str) -> None:
     assert get(server, path + suffix, **{"If-None-Match": '"other"'}).status_code == 200
 
 
+@pytest.mark.parametrize("suffix", ["", "/metadata", "/frames/1", "/bulkdata/7FE00010"])
+def test_what_says_its_address_has_another_tag_under_another_host(
+    server: Server, suffix: str
+) -> None:
+    (path,) = stored(server, an_image())
+    first = get(server, path + suffix)
+    tag = first.headers["etag"]
+    other = get(server, path + suffix, Host=f"localhost:{server.port}", **{"If-None-Match": tag})
+    assert other.status_code == 200
+    assert other.headers["etag"] != tag
+    assert other.content != first.content
+
+
 def test_equal_requests_have_equal_bytes(server: Server) -> None:
     (path,) = stored(server, an_image())
     assert get(server, path).content == get(server, path).content

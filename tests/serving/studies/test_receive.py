@@ -202,6 +202,8 @@ def test_counts_and_modalities_are_those_of_what_is_there(archive: Archive) -> N
         (Filters(modality="MR"), False),
         (Filters(study_uids=(uid_from("study"),)), True),
         (Filters(study_uids=("1.2.3",)), False),
+        (Filters(study_uids=()), False),
+        (Filters(series_uids=()), False),
     ],
 )
 def test_studies_are_found_by_value(archive: Archive, filters: Filters, found: bool) -> None:
