@@ -22,10 +22,10 @@ from serving.errors import Unavailable
 CANNOT_UNDERSTAND = 0xC000
 SOP_CLASS_NOT_SUPPORTED = 0x0122
 
-# A longer value decides nothing about character sets: no name is so long.
-_VOTING_BYTES = 64 * 1024
+# So much of a value votes on character sets: no name is longer, and a text has said it by then.
+VOTING_BYTES = 1024
 # Of an indexed text, before it is decoded; LO has 64 characters, PN three times 64.
-_TEXT_BYTES = 4096
+_TEXT_BYTES = 1024
 
 _CHARSET = 0x00080005
 _SERIES_NUMBER = 0x00200011
@@ -158,7 +158,7 @@ class InstanceFacts:
     study_texts, series_texts
         Column -> value as it stands in the file.
     names, texts
-        Values with a byte above 7F that take part in deciding character sets.
+        Values with a byte above 7F that take part in deciding character sets, each cut.
     is_source
         Whether it is an image as a modality acquires them. Nothing else starts an analysis.
     """
@@ -300,13 +300,17 @@ def _cut(values: Mapping[int, bytes], tags: Mapping[str, int]) -> dict[str, byte
 
 def _voting(values: Mapping[int, bytes], tags: frozenset[int]) -> frozenset[bytes]:
     """Return the values that charsets.decide lets vote: a byte above 7F, no escape."""
+    whole = (values[tag] for tag in tags & values.keys())
     return frozenset(
-        value
-        for tag in tags & values.keys()
-        if not (value := values[tag]).isascii()
-        and b"\x1b" not in value
-        and len(value) <= _VOTING_BYTES
+        value for value in map(_cut_vote, whole) if not value.isascii() and b"\x1b" not in value
     )
+
+
+def _cut_vote(value: bytes) -> bytes:
+    """Cut a long value behind a space or an end of line, which is a part of no other character."""
+    if len(value) <= VOTING_BYTES:
+        return value
+    return value[: max(value.rfind(sign, 0, VOTING_BYTES) for sign in (b" ", b"\n", b"\r")) + 1]
 
 
 def _whole(text: str) -> int | None:

@@ -19,9 +19,12 @@ from serving.studies.arrival import InstanceFacts
 Votes = dict[str, dict[str, list[str]]]
 
 _DECLARED = "declared"
-# Different names and texts of one study and declared set that are asked; an honest study has some
-# ten. The limit keeps a hostile one from filling its row.
+# Different names and texts of one study and declared set that are asked, declared sets of a study,
+# and bytes of all its votes. An honest study has some ten votes and one or two sets; the limits
+# keep a hostile one from filling its row, which is read with every request for the study.
 _MOST_VOTES = 200
+_MOST_SETS = 16
+_MOST_BYTES = 64 * 1024
 
 _STUDY_COLUMNS = (
     "patient_name",
@@ -38,13 +41,19 @@ def with_votes(votes: Votes, facts: Iterable[InstanceFacts]) -> Votes:
     """Return the votes with those of more instances added."""
     grown = {key: {kind: list(values) for kind, values in of.items()} for key, of in votes.items()}
     seen = {(key, kind, value) for key, of in votes.items() for kind in of for value in of[kind]}
+    left = _MOST_BYTES - sum(len(value) for _, _, value in seen)
     for one in facts:
         key = CHARSETS_BREAK.join(one.declared)
+        if key not in grown and len(grown) == _MOST_SETS:
+            # Read by what it declares, as if nothing had been decided.
+            continue
         own = grown.setdefault(key, {"names": [], "texts": []})
         for kind, values in (("names", one.names), ("texts", one.texts)):
             for value in sorted(values):
                 text = value.decode("latin-1")
-                if (key, kind, text) not in seen and len(own[kind]) < _MOST_VOTES:
+                is_new = (key, kind, text) not in seen
+                if is_new and len(own[kind]) < _MOST_VOTES and len(text) <= left:
+                    left -= len(text)
                     seen.add((key, kind, text))
                     own[kind].append(text)
     return grown

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
+from serving.api import stow
 from serving.archive.index import find_instances
 from serving.archive.store import Store
 from serving.database.engine import reading
-from serving.errors import Unavailable
+from serving.errors import TooLarge, Unavailable
+from serving.studies.arrival import InstanceFacts, read_facts
 from tests.serving.api.a_server import (
     BOUNDARY,
     JSON,
@@ -381,3 +383,33 @@ def _with_syntax(uid: str) -> bytes:
 def test_the_answer_holds_nothing_of_what_was_sent(server: Server) -> None:
     answer = server.stow(b"DICM-secret-name", accept=JSON)
     assert "secret" not in json.dumps(answer.json())
+
+
+def heavy_facts(tmp_path: Path, number: int, text: str) -> InstanceFacts:
+    path = tmp_path / "one"
+    path.write_bytes(an_instance(number, PatientName="王" * 300 + text, ImageComments="肺 " * 9000))
+    return read_facts(path)
+
+
+def test_equal_texts_of_a_request_are_in_memory_once(tmp_path: Path) -> None:
+    texts = stow._Texts()
+    first, second = (texts.shared(heavy_facts(tmp_path, n, "")) for n in (1, 2))
+    assert first.sop_instance_uid != second.sop_instance_uid
+    for name in ("names", "texts", "study_texts", "series_texts", "declared"):
+        assert getattr(first, name) is getattr(second, name)
+
+
+def test_different_texts_of_a_request_have_a_ceiling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stow, "MOST_TEXT_BYTES", 60_000)
+    texts = stow._Texts()
+    for number in range(10):
+        texts.shared(heavy_facts(tmp_path, number, str(number)))
+
+    def many() -> None:
+        for number in range(10, 40):
+            texts.shared(heavy_facts(tmp_path, number, str(number)))
+
+    with pytest.raises(TooLarge, match="60000 bytes of different texts"):
+        many()

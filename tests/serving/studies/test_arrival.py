@@ -12,6 +12,7 @@ from firstread.uids import uid_from
 from serving.studies.arrival import (
     CANNOT_UNDERSTAND,
     SOP_CLASS_NOT_SUPPORTED,
+    VOTING_BYTES,
     InstanceFacts,
     Unreadable,
     is_acquired,
@@ -166,3 +167,14 @@ def test_changed_bytes_are_read_or_refused_and_nothing_else(
         return
     assert facts.sop_instance_uid
     assert facts.frames > 0
+
+
+def test_a_long_text_votes_with_its_beginning_only(tmp_path: Path) -> None:
+    whole = ("肺 " * 9000).encode("gb18030")
+    (vote,) = facts_of(tmp_path, an_instance(ImageComments=whole)).texts
+    assert len(vote) <= VOTING_BYTES
+    assert set(vote.decode("gb18030")) == {"肺", " "}
+
+
+def test_a_long_text_without_a_place_to_cut_votes_not_at_all(tmp_path: Path) -> None:
+    assert not facts_of(tmp_path, an_instance(ImageComments=b"\xb0" * 9000)).texts
