@@ -29,6 +29,7 @@ from serving.api.rendered import TYPES, Wish, read_wish
 from serving.archive.index import Filters, InstanceRow
 from serving.errors import BadRequest, NotFound
 from serving.http.dependencies import Service, caller, get_service
+from serving.http.heads import answer_heads
 from serving.studies.finding import (
     Page,
     ensure_visible,
@@ -86,7 +87,9 @@ async def _store(request: Request, service: Service, sender: Caller, study_uid: 
     stow.ensure_room(service.store, service.settings, coming_bytes)
     parser = RelatedParser(boundary)
     intake = stow.Intake(service.store, service.settings, parser, stow.kind_of(kind), study_uid)
-    arrivals = await stow.take_body(request.stream(), intake)
+    uploads: stow.Uploads = request.app.state.uploads
+    with uploads.one_of((sender.kind, sender.id)):
+        arrivals = await stow.take_body(request.stream(), intake)
     site_id = sender.site_id
     # Without a site nobody has the right to send.
     assert site_id is not None
@@ -346,3 +349,6 @@ def _filters(path: Mapping[str, str]) -> Filters:
         return (path[name],) if name in path else None
 
     return Filters(uids("study"), uids("series"), uids("instance"))
+
+
+answer_heads(router)

@@ -19,6 +19,7 @@ from serving.accounts.views import note_view
 from serving.database.engine import reading
 from serving.errors import NotFound
 from serving.http.dependencies import caller, get_service
+from serving.http.heads import answer_heads
 from serving.studies.cases import FINDINGS, CaseDetail, ResultDetail, case_detail
 from serving.studies.resend import ResendItem, resend_list
 from serving.worklist.store import (
@@ -170,3 +171,6 @@ def _page(request: Request, asked: Question) -> WorklistAnswer:
         before=page.rows[0].place.text() if page.rows and page.has_before else None,
         counts=counts,
     )
+
+
+answer_heads(router)

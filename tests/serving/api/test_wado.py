@@ -146,6 +146,19 @@ def test_what_says_its_address_has_another_tag_under_another_host(
     assert other.content != first.content
 
 
+@pytest.mark.parametrize(
+    "suffix", ["", "/metadata", "/frames/1", "/rendered", "/bulkdata/7FE00010"]
+)
+def test_head_is_get_without_the_body(server: Server, suffix: str) -> None:
+    (path,) = stored(server, an_image())
+    whole, head = get(server, path + suffix), server.client.head(path + suffix)
+    assert (head.status_code, head.content) == (200, b"")
+    for name in ("etag", "content-type", "content-length"):
+        assert head.headers.get(name) == whole.headers.get(name)
+    assert server.client.head("/studies/1.2.3").status_code == 404
+    assert server.client.head("/studies").status_code == 200
+
+
 def test_equal_requests_have_equal_bytes(server: Server) -> None:
     (path,) = stored(server, an_image())
     assert get(server, path).content == get(server, path).content
