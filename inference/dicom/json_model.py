@@ -10,7 +10,6 @@ promise is given as what it is for us: unknown bytes (VR UN).
 """
 
 import base64
-import math
 import mmap
 import re
 import struct
@@ -20,8 +19,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pydicom.datadict import dictionary_VR
-
 from inference.dicom.charsets import declared_sets, decode
 from inference.dicom.data_set import (
     EXPLICIT_BIG,
@@ -30,6 +27,7 @@ from inference.dicom.data_set import (
     PIXELS,
     SHORT_VRS,
 )
+from inference.dicom.json_values import binary_numbers, known_vr, little, text_values
 from inference.dicom.reader import walk_file
 from inference.dicom.scratch import scratch_folder
 from inference.dicom.walked import HeaderRefused
@@ -64,18 +62,9 @@ _NUMBERS = {
     "US": "H",
     "UV": "Q",
 }
-_WORD_BYTES = {"OD": 8, "OF": 4, "OL": 4, "OV": 8, "OW": 2}
 # PS3.5 6.1.2.3: their characters are those of the declared set.
 _DECODED = frozenset({"LO", "LT", "PN", "SH", "ST", "UC", "UT"})
-_SINGLE = frozenset({"LT", "ST", "UT", "UR"})
-_NAME_GROUPS = ("Alphabetic", "Ideographic", "Phonetic")
-# JavaScript's numbers are whole up to here.
-_EXACT = 2**53
-_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_WHOLE = re.compile(r"[+-]?\d{1,15}")
 _PATH = re.compile(r"[0-9A-Fa-f]{8}(/[1-9][0-9]{0,8}/[0-9A-Fa-f]{8})*")
-# The dictionary's VR where an implicit file leaves a choice (PS3.5 annex A.1 note).
-_AMBIGUOUS = {"OB or OW": "OW", "US or OW": "OW", "US or SS or OW": "OW"}
 
 
 class ElementMissing(Exception):
@@ -266,7 +255,7 @@ class HeaderJson:
             return _Element(_ITEM_END, "", position + 8, position + 8, is_implicit)
         raw = b"" if is_implicit else self._bytes(position + 4, position + 6)
         if is_implicit:
-            vr, start, length = _known_vr(tag), position + 8, self._long_at(position + 4)
+            vr, start, length = known_vr(tag), position + 8, self._long_at(position + 4)
         elif raw in LONG_VRS:
             vr, start, length = raw.decode(), position + 12, self._long_at(position + 8)
         elif raw.isalpha() and raw.isupper():
@@ -281,7 +270,7 @@ class HeaderJson:
         if start + length > end:
             raise _Broken
         # Whoever did not know an element wrote it in little endian (PS3.5 6.2.2).
-        if vr == "UN" and self._order == "<" and (known := _known_vr(tag)) != "SQ":
+        if vr == "UN" and self._order == "<" and (known := known_vr(tag)) != "SQ":
             vr = known
         return _Element(tag, vr, start, start + length, is_implicit)
 
@@ -399,7 +388,7 @@ class HeaderJson:
 
     def _values(self, raw: bytes, vr: str, scope: _Scope) -> list[Any]:
         if vr in _NUMBERS:
-            return _binary_numbers(raw, self._order + _NUMBERS[vr])
+            return binary_numbers(raw, self._order + _NUMBERS[vr])
         if vr == "AT":
             words = struct.iter_unpack(f"{self._order}HH", raw[: len(raw) // 4 * 4])
             return [f"{group:04X}{number:04X}" for group, number in words]
@@ -407,66 +396,4 @@ class HeaderJson:
             text = decode(raw, scope.declared, self._codec_of(scope.declared))
         else:
             text = raw.decode("latin-1").rstrip("\0 ")
-        return _text_values(text, vr)
-
-
-def little(raw: bytes, vr: str, *, is_big: bool) -> bytes:
-    """Return a binary value in little endian, as everything outside a file is (PS3.18 F.2.7)."""
-    width = _WORD_BYTES.get(vr, 1)
-    if not is_big or width == 1:
-        return raw
-    return b"".join(raw[i : i + width][::-1] for i in range(0, len(raw), width))
-
-
-def _known_vr(tag: int) -> str:
-    group, number = tag >> 16, tag & 0xFFFF
-    if group % 2:
-        return "LO" if 0x10 <= number <= 0xFF else "UN"
-    try:
-        vr = dictionary_VR(tag)
-    except KeyError:
-        return "UN"
-    return _AMBIGUOUS.get(vr, vr)
-
-
-def _binary_numbers(raw: bytes, form: str) -> list[Any]:
-    width = struct.calcsize(form)
-    count = len(raw) // width
-    numbers = struct.unpack_from(f"{form[0]}{count}{form[1]}", raw)
-    if form[1] in "df":
-        return [x if math.isfinite(x) else _unbounded(x) for x in numbers]
-    return [x if abs(x) < _EXACT else str(x) for x in numbers]
-
-
-def _unbounded(number: float) -> str:
-    if math.isnan(number):
-        return "NaN"
-    return "inf" if number > 0 else "-inf"
-
-
-def _text_values(text: str, vr: str) -> list[Any]:
-    if not text:
-        return []
-    if vr in _SINGLE:
-        return [text]
-    parts = [part.strip("\0 ") for part in text.split("\\")]
-    if vr == "PN":
-        return [_name(part) for part in parts]
-    if vr in ("DS", "IS"):
-        return [_number(part) for part in parts]
-    return [part or None for part in parts]
-
-
-def _name(text: str) -> dict[str, str] | None:
-    groups = zip(_NAME_GROUPS, text.split("="), strict=False)
-    return {name: group.strip() for name, group in groups if group.strip()} or None
-
-
-def _number(text: str) -> int | float | str | None:
-    if not text:
-        return None
-    if _WHOLE.fullmatch(text):
-        return int(text)
-    if _DECIMAL.fullmatch(text) and math.isfinite(value := float(text)):
-        return value
-    return text
+        return text_values(text, vr)
