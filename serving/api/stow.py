@@ -13,9 +13,10 @@ Source: PS3.18 section 10.5.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Hashable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 
 from starlette.concurrency import run_in_threadpool
@@ -31,6 +32,10 @@ from serving.studies.receive import NOT_AUTHORISED, Answer, Kept
 
 # How much of a body is in memory twice: being received, and being written.
 BATCH_BYTES = 1 << 20
+# Bytes of a sender that has stalled are written after so long.
+FLUSH_S = 1.0
+# Uploads at once, of one sender and of all: each holds some MiB, and a sender may stall.
+MOST_UPLOADS_OF_ONE, MOST_UPLOADS = 16, 64
 # Objects that wait for the disk; a sender that is faster than it waits with them.
 MOST_SYNCING = 64
 
@@ -233,6 +238,35 @@ def ensure_room(store: Store, settings: Settings, coming_bytes: int = 0) -> None
         )
 
 
+@dataclass(slots=True)
+class Uploads:
+    """The uploads that an application takes now, counted by sender; used by one event loop."""
+
+    _of: Counter[Hashable] = field(default_factory=Counter)
+
+    @contextmanager
+    def one_of(self, sender: Hashable) -> Iterator[None]:
+        """Count an upload until the block ends.
+
+        Raises
+        ------
+        Unavailable
+            ``unavailable``: there are too many.
+        """
+        if self._of[sender] >= MOST_UPLOADS_OF_ONE or self._of.total() >= MOST_UPLOADS:
+            raise Unavailable(
+                "too many uploads at once",
+                advice=f"send again later, and at most {MOST_UPLOADS_OF_ONE} requests at once",
+            )
+        self._of[sender] += 1
+        try:
+            yield
+        finally:
+            self._of[sender] -= 1
+            if not self._of[sender]:
+                del self._of[sender]
+
+
 async def take_body(body: AsyncIterator[bytes], intake: Intake) -> list[Arrival]:
     """Write a body while it comes in; return its arrivals, all durable.
 
@@ -244,14 +278,20 @@ async def take_body(body: AsyncIterator[bytes], intake: Intake) -> list[Arrival]
     batch: list[bytes] = []
     size = 0
     writing: asyncio.Task[None] | None = None
+    coming: asyncio.Future[bytes | None] = asyncio.ensure_future(anext(body, None))
     try:
-        async for chunk in body:
-            batch.append(chunk)
-            size += len(chunk)
+        while True:
+            arrived, _ = await asyncio.wait([coming], timeout=FLUSH_S if batch else None)
+            if arrived:
+                if (chunk := coming.result()) is None:
+                    break
+                batch.append(chunk)
+                size += len(chunk)
+                coming = asyncio.ensure_future(anext(body, None))
             if writing is not None and writing.done():
                 await writing
                 writing = None
-            if size >= BATCH_BYTES:
+            if size >= BATCH_BYTES or not arrived:
                 if writing is not None:
                     await writing
                 writing = asyncio.create_task(run_in_threadpool(intake.take, batch))
@@ -261,6 +301,11 @@ async def take_body(body: AsyncIterator[bytes], intake: Intake) -> list[Arrival]
         await run_in_threadpool(intake.take, batch)
         return await run_in_threadpool(intake.finish)
     finally:
+        coming.cancel()
+        await asyncio.wait([coming])
+        if not coming.cancelled():
+            # Seen, whichever error ended the request.
+            coming.exception()
         if writing is not None and not writing.done():
             await asyncio.wait([writing])
         await run_in_threadpool(intake.close)

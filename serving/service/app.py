@@ -23,6 +23,7 @@ from starlette.staticfiles import StaticFiles
 from firstread.version import __version__
 from serving.api import dicomweb, metrics, views
 from serving.api import worklist as worklist_api
+from serving.api.stow import Uploads
 from serving.archive.store import Store
 from serving.database.engine import open_engine
 from serving.events.hub import Hub
@@ -107,6 +108,7 @@ def create_app(
     )
     app.state.service = service
     app.state.figures = registry
+    app.state.uploads = Uploads()
     app.state.password_work = CapacityLimiter(PASSWORDS_AT_ONCE)
     problems.install(app)
     for router in ROUTERS:

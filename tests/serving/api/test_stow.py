@@ -1,15 +1,16 @@
 """STOW-RS against a real server: what is answered, what is kept, what leaves nothing behind."""
 
+import asyncio
 import json
 import sqlite3
 import threading
 import time
 import xml.etree.ElementTree as ET
 import zlib
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -413,3 +414,51 @@ def test_different_texts_of_a_request_have_a_ceiling(
 
     with pytest.raises(TooLarge, match="60000 bytes of different texts"):
         many()
+
+
+def test_one_sender_has_so_many_uploads_at_once_and_others_have_theirs() -> None:
+    uploads = stow.Uploads()
+    with ExitStack() as held:
+        for _ in range(stow.MOST_UPLOADS_OF_ONE):
+            held.enter_context(uploads.one_of("a"))
+        with pytest.raises(Unavailable, match="too many uploads"), uploads.one_of("a"):
+            pass
+        for sender in range(stow.MOST_UPLOADS - stow.MOST_UPLOADS_OF_ONE):
+            held.enter_context(uploads.one_of(sender))
+        with pytest.raises(Unavailable, match="too many uploads"), uploads.one_of("b"):
+            pass
+    with uploads.one_of("a"):
+        pass
+
+
+def test_an_upload_above_the_number_is_told_to_come_back(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stow, "MOST_UPLOADS", 0)
+    answer = server.stow(an_instance(1, study="later"))
+    assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+
+
+def test_what_a_stalled_sender_has_sent_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stow, "FLUSH_S", 0.01)
+    taken: list[bytes] = []
+
+    class Taking:
+        def take(self, chunks: list[bytes]) -> None:
+            taken.extend(chunks)
+
+        def finish(self) -> list[bytes]:
+            return list(taken)
+
+        def close(self) -> None:
+            pass
+
+    async def stalling() -> AsyncIterator[bytes]:
+        yield b"a"
+        while not taken:
+            await asyncio.sleep(0.01)
+        yield b"b"
+
+    written: Any = asyncio.run(stow.take_body(stalling(), cast("stow.Intake", Taking())))
+    assert written == [b"a", b"b"]
