@@ -139,8 +139,10 @@ def find_studies(
 ) -> tuple[StudyRow, ...]:
     """Return matching studies that hold something visible, the newest study date first."""
     inner = _visible_instances().where(instances.c.study_id == studies.c.id)
+    # Not all columns: what decides character sets is large, and nothing to show.
+    shown = (c for c in studies.c if c.name not in ("charset_votes", "texts_as_sent"))
     query = (
-        select(studies)
+        select(*shown)
         .where(_of_site(site_id), _study_matches(filters), inner.exists())
         .order_by(studies.c.study_date.desc(), studies.c.study_uid)
         .limit(limit)
@@ -254,10 +256,17 @@ def instance(
     return next(iter(find_instances(connection, site_id, filters, limit=1)), None)
 
 
-def conflicts_of(connection: Connection, study_id: int) -> tuple[ConflictRow, ...]:
+def count_conflicts(connection: Connection, study_id: int) -> int:
+    """Return how many came with the UID of an instance of a study and other bytes."""
+    query = select(func.count(conflicts.c.id)).where(conflicts.c.study_id == study_id)
+    return connection.execute(query).scalar_one()
+
+
+def conflicts_of(connection: Connection, study_id: int, limit: int) -> tuple[ConflictRow, ...]:
     """Return what came with the UID of an instance of a study and other bytes, oldest first."""
     columns = (conflicts.c[n] for n in ("sop_instance_uid", "sha256", "size_bytes", "received_at"))
     query = select(*columns).where(conflicts.c.study_id == study_id).order_by(conflicts.c.id)
+    query = query.limit(limit)
     return tuple(ConflictRow(**row._mapping) for row in connection.execute(query))
 
 

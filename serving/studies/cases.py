@@ -10,7 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, func, select
 
-from serving.archive.index import ConflictRow, Filters, SeriesRow, conflicts_of, find_series
+from serving.archive.index import (
+    ConflictRow,
+    Filters,
+    SeriesRow,
+    conflicts_of,
+    count_conflicts,
+    find_series,
+)
 from serving.archive.store import Stored
 from serving.database.engine import reading
 from serving.database.tables import cases, instances, result_files, results, sites, studies
@@ -19,6 +26,8 @@ from serving.events.log import Event, Kind, history
 from serving.worklist.states import AiState, OrderedClass, ReadingState, UrgencyClass
 
 FINDINGS = "findings.json"
+# A sender may send other bytes without end: the others are counted.
+MOST_CONFLICTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,7 @@ class StudyDetail:
 
 @dataclass(frozen=True, slots=True)
 class CaseDetail:
-    """A case with its study, results (the newest first), history and conflicts."""
+    """A case with its study, results (the newest first), history and the first conflicts."""
 
     case_id: str
     version: int
@@ -83,6 +92,7 @@ class CaseDetail:
     results: tuple[ResultDetail, ...]
     history: tuple[Event, ...]
     conflicts: tuple[ConflictRow, ...]
+    conflict_count: int
 
     @property
     def result(self) -> ResultDetail | None:
@@ -127,7 +137,8 @@ def case_detail(engine: Engine, case_id: str, viewer_site: int | None) -> CaseDe
             study=_study(connection, row["study_id"]),
             results=_results(connection, case_id),
             history=_merged(history(connection, case_id)),
-            conflicts=conflicts_of(connection, row["study_id"]),
+            conflicts=conflicts_of(connection, row["study_id"], MOST_CONFLICTS),
+            conflict_count=count_conflicts(connection, row["study_id"]),
         )
 
 
@@ -144,7 +155,6 @@ def _row(connection: Connection, case_id: str, viewer_site: int | None) -> RowMa
 
 
 def _study(connection: Connection, study_id: int) -> StudyDetail:
-    row = connection.execute(select(studies).where(studies.c.id == study_id)).mappings().one()
     images = select(func.count(instances.c.id)).where(
         instances.c.study_id == study_id, instances.c.is_source
     )
@@ -152,8 +162,11 @@ def _study(connection: Connection, study_id: int) -> StudyDetail:
         "study_uid generation received_at image_received_at patient_name patient_id birth_date "
         "sex study_date study_time accession_number description referring_physician"
     )
+    # Not all columns: what decides character sets is large, and nothing to show.
+    query = select(*(studies.c[name] for name in names.split())).where(studies.c.id == study_id)
+    row = connection.execute(query).mappings().one()
     return StudyDetail(
-        **{name: row[name] for name in names.split()},
+        **row,
         image_count=connection.execute(images).scalar_one(),
         series=find_series(connection, None, Filters((row["study_uid"],))),
     )
