@@ -22,6 +22,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, Select, or_, select
 
+from firstread.errors import FirstreadError
 from serving.archive import filing
 from serving.archive.store import Store, Stored
 from serving.database.engine import reading, writing
@@ -47,7 +48,7 @@ from serving.worklist.urgency import UrgencyPolicy, alert_threshold, judge_urgen
 # Results that are DICOM instances themselves, and so a part of their study.
 OBJECTS = ("seg.dcm", "sr.dcm")
 
-# Settled in one transaction: others want to write, too.
+# Looked for at once, and settled each in a transaction of its own: others want to write, too.
 _AT_A_TIME = 50
 
 
@@ -74,23 +75,36 @@ def settle(engine: Engine, now: float, quiet_s: float) -> int:
     """Let studies to which no image came for ``quiet_s`` wait for a worker; return how many.
 
     Quiet is no proof of completeness: the gate judges what is there, and a later image makes a new
-    analysis.
+    analysis. What cannot be settled raises, after the others were settled.
     """
     settled = 0
+    failed: dict[int, Exception] = {}
     while True:
         with reading(engine) as connection:
-            due = connection.execute(_due(now, quiet_s)).scalars().all()
+            due_now = _due(now, quiet_s).where(studies.c.id.not_in(failed))
+            due = connection.execute(due_now).scalars().all()
+        for study_id in due:
+            try:
+                settled += _settle_if_due(engine, study_id, now, quiet_s)
+            except FirstreadError:
+                # The database does not answer: it will not for the next one.
+                raise
+            except Exception as error:  # noqa: BLE001  (raised when the others are settled)
+                failed[study_id] = error
         if not due:
+            for first in failed.values():
+                raise first
             return settled
-        with writing(engine) as connection:
-            # Again, inside: another process may have settled them, or an image may have come.
-            still_due = _due(now, quiet_s).where(studies.c.id.in_(due))
-            here = connection.execute(still_due).scalars().all()
-            for study_id in here:
-                _settle_one(connection, study_id, now)
-        settled += len(here)
-        if not here:
-            return settled
+
+
+def _settle_if_due(engine: Engine, study_id: int, now: float, quiet_s: float) -> bool:
+    with writing(engine) as connection:
+        # Again, inside: another process may have settled it, or an image may have come.
+        still_due = _due(now, quiet_s).where(studies.c.id == study_id)
+        if connection.execute(still_due).first() is None:
+            return False
+        _settle_one(connection, study_id, now)
+    return True
 
 
 def begin(engine: Engine, job: Job, now: float) -> Begun | None:
