@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     lease_s, heartbeat_s
         A worker that has not spoken for ``lease_s`` loses its job; it speaks every
         ``heartbeat_s``.
+    analysis_s
+        An analysis that takes longer ends its process: native code that hangs ends in no other way.
     attempts
         A job that ends its process so often is quarantined.
     max_request_bytes, max_instance_bytes, max_parts
@@ -90,6 +92,7 @@ class Settings(BaseSettings):
     settle_s: Seconds = 20.0
     lease_s: Seconds = 60.0
     heartbeat_s: Seconds = 10.0
+    analysis_s: Seconds = 1800.0
     attempts: Count = 3
     max_request_bytes: Bytes = 8 * GIB
     max_instance_bytes: Bytes = 2 * GIB

@@ -12,6 +12,7 @@ import typer
 from firstread.errors import FirstreadError
 from serving.cli import (
     analyse,
+    jobs,
     models,
     phantom,
     ray,
@@ -59,6 +60,7 @@ app.command("send")(send.send)
 app.command("train")(train.train)
 app.command("up")(up.up)
 app.command("version")(version.version)
+app.add_typer(jobs.app, name="jobs")
 app.add_typer(models.app, name="models")
 app.add_typer(ray.app, name="ray")
 app.add_typer(sites.app, name="sites")

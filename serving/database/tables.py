@@ -18,7 +18,9 @@ from sqlalchemy import (
     String,
     Table,
     UniqueConstraint,
+    false,
     text,
+    true,
 )
 
 metadata = MetaData(
@@ -30,6 +32,15 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+def _one_of(column: str, *words: str) -> CheckConstraint:
+    """Hold a column to the words of its enum, which a test compares."""
+    listed = ", ".join(f"'{word}'" for word in words)
+    return CheckConstraint(f"{column} IN ({listed})", name=column)
+
+
+_ORDERED = ("stat", "urgent", "routine", "backlog")
 
 # --- accounts -------------------------------------------------------------------------------------
 
@@ -52,7 +63,6 @@ users = Table(
     Column("id", Integer, primary_key=True),
     Column("name", String(64), nullable=False, unique=True),
     Column("password_hash", String(200), nullable=False),
-    # sender, reader, researcher, mlops, admin
     Column("role", String(16), nullable=False),
     # None: all sites.
     Column("site_id", ForeignKey("sites.id")),
@@ -60,10 +70,11 @@ users = Table(
     Column("language", String(8)),
     # light or dark; None: as the browser asks.
     Column("theme", String(8)),
-    Column("is_active", Boolean, nullable=False, server_default=text("1")),
+    Column("is_active", Boolean, nullable=False, server_default=true()),
     # Its password is in the documentation: logs in on loopback and with demonstration data only.
-    Column("is_demonstration", Boolean, nullable=False, server_default=text("0")),
+    Column("is_demonstration", Boolean, nullable=False, server_default=false()),
     Column("created_at", Double, nullable=False),
+    _one_of("role", "sender", "reader", "researcher", "mlops", "admin"),
 )
 
 sessions = Table(
@@ -214,12 +225,10 @@ cases = Table(
     Column("id", String(32), primary_key=True),
     Column("study_id", ForeignKey("studies.id"), nullable=False, unique=True),
     Column("site_id", ForeignKey("sites.id"), nullable=False),
-    # receiving, waiting, analysing, scored, not-analysed
     Column("ai_state", String(16), nullable=False),
     Column("reading_state", String(16), nullable=False),
-    # stat, urgent, routine, backlog
     Column("ordered_class", String(16), nullable=False),
-    # ai-critical besides these; never below the ordered one.
+    # Never below the ordered one.
     Column("urgency_class", String(16), nullable=False),
     # Position of the class on the list, 0 first; stored so that the list is one index scan.
     Column("class_rank", Integer, nullable=False),
@@ -234,6 +243,10 @@ cases = Table(
     Column("version", Integer, nullable=False, server_default=text("1")),
     # Of the study, here so that a filtered list needs no join.
     Column("search", String(1000), nullable=False),
+    _one_of("ai_state", "receiving", "waiting", "analysing", "scored", "not-analysed"),
+    _one_of("reading_state", "unapplied", "routed"),
+    _one_of("ordered_class", *_ORDERED),
+    _one_of("urgency_class", *_ORDERED, "ai-critical"),
     # With the search text, so that a search over all cases touches nothing but this index.
     Index("ix_cases_order", "class_rank", "due_at", "arrived_at", "id", "search"),
     Index("ix_cases_site_order", "site_id", "class_rank", "due_at", "arrived_at", "id"),
@@ -295,11 +308,15 @@ jobs = Table(
     Column("id", Integer, primary_key=True),
     Column("study_id", ForeignKey("studies.id"), nullable=False, index=True),
     Column("generation", Integer, nullable=False),
-    # queued, leased, done, overtaken, quarantined
     Column("state", String(16), nullable=False),
-    # Taken first where smaller: rank of the ordered class, then arrival.
+    # Taken first where smaller, then the older: the case's class_rank when it settled, which a
+    # score of earlier images may have raised above the ordered class.
     Column("rank", Integer, nullable=False),
     Column("queued_at", Double, nullable=False),
+    # Not taken earlier: something was wrong, and others go first.
+    Column("not_before", Double, nullable=False, server_default=text("0")),
+    # How often it was put back because something was wrong: the pause doubles with it.
+    Column("pauses", Integer, nullable=False, server_default=text("0")),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     # Fencing: raised by every claim; a write with an older one changes nothing.
     Column("token", Integer, nullable=False, server_default=text("0")),
@@ -308,6 +325,7 @@ jobs = Table(
     Column("started_at", Double),
     Column("finished_at", Double),
     Column("error", String(200)),
+    _one_of("state", "queued", "leased", "done", "overtaken", "quarantined"),
     Index(None, "state", "rank", "queued_at"),
     UniqueConstraint("study_id", "generation"),
     # A study has at most one job that has not ended.

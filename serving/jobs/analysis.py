@@ -5,7 +5,6 @@ apart). What differs is what stays warm: the package is checked and the network 
 each process.
 """
 
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -14,12 +13,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from inference.dicom.reader import open_upload
+from inference.dicom.scratch import scratch_folder
 from inference.pipeline import Timings, analyse, check_operating_point
 from inference.results.writing import write_results
 from models.package import Package, load_package, locate
 from models.runtime import Runtime, open_runtime
 from serving.faults import point
 from serving.jobs.engine import Analysed, AnalysisRequest, StoredFile
+from serving.jobs.room import needing_room
 
 
 class Stored(Protocol):
@@ -121,17 +122,24 @@ def analyse_objects(request: AnalysisRequest, warm: Warm) -> Analysed:
 
     Raises
     ------
+    NoRoom
+        ``no-room``: the machine lacks disk, memory or open files, which is not the study's fault.
     ObjectDamaged
         ``object-damaged``: an image is no longer what was acknowledged; nothing is scored then.
     FirstreadError
         What ``firstread analyse`` may say of one study or of the package.
     """
+    with needing_room():
+        return _analyse(request, warm)
+
+
+def _analyse(request: AnalysisRequest, warm: Warm) -> Analysed:
     objects = warm.objects(request.store_folder)
     package, runtime = warm.load(request.package, request.threads)
     # After the load: what was warm already took no time of this study.
     timings = Timings()
-    with tempfile.TemporaryDirectory(prefix="firstread-") as folder:
-        out = Path(folder) / "out"
+    with scratch_folder() as folder:
+        out = folder / "out"
         with timings.stage("check"):
             paths = [objects.check(sha256) for sha256 in request.objects]
         with ExitStack() as resources:

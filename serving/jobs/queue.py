@@ -4,9 +4,13 @@
 
                claim                 close
     queued ────────────> leased ────────────> done
-      ^                    │  │
-      └────── release ─────┘  ├─────────────> overtaken      more images came: a newer job exists
-                              └─────────────> quarantined    it failed too often
+     ^  ^                  │  │
+     │  └──── release ─────┘  ├─────────────> overtaken      more images came: a newer job exists
+     │                        └─────────────> quarantined    it failed too often
+     └──────────────── retry ──────────────────────┘
+
+A job that failed, or for which there was no room, waits for a pause that doubles each time, and
+others go first meanwhile.
 
 Every function belongs in a transaction of its caller: a job changes together with its case. Each
 change is one UPDATE with the old state and the token in its WHERE; one that changes no row has lost
@@ -27,6 +31,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, insert, or_, sel
 from serving.database.tables import jobs
 
 ERROR_CHARACTERS = 200
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 120.0
 
 
 class JobState(StrEnum):
@@ -52,6 +57,8 @@ class Job:
         Of the study when the job was made: an analysis of fewer images than there are is dropped.
     attempts
         With this one.
+    pauses
+        How often it was put back because something was wrong, counted as an attempt or not.
     token
         Of this lease.
     """
@@ -60,6 +67,7 @@ class Job:
     study_id: int
     generation: int
     attempts: int
+    pauses: int
     token: int
     owner: str | None
 
@@ -69,6 +77,7 @@ _COLUMNS = (
     jobs.c.study_id,
     jobs.c.generation,
     jobs.c.attempts,
+    jobs.c.pauses,
     jobs.c.token,
     jobs.c.owner,
 )
@@ -101,14 +110,19 @@ def enqueue(connection: Connection, study_id: int, generation: int, rank: int, n
     return int(connection.execute(statement).scalar_one())
 
 
-def has_work(connection: Connection) -> bool:
-    """Whether a job waits; a cheap look before a transaction that writes."""
-    query = select(exists().where(jobs.c.state == JobState.QUEUED.value))
+def pause_s(pauses: int) -> float:
+    """Return how long a job waits that was put back so often before; below zero: not at all."""
+    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(pauses, 16)) if pauses >= 0 else 0.0
+
+
+def has_work(connection: Connection, now: float) -> bool:
+    """Whether a job could be claimed; a cheap look before a transaction that writes."""
+    query = select(exists().where(_is_ready(now)))
     return bool(connection.execute(query).scalar_one())
 
 
 def claim(connection: Connection, owner: str, now: float, lease_s: float) -> Job | None:
-    """Take the first job of the queue: by rank, then by age; None where there is none.
+    """Take the first job that is in no pause: by rank, then by age; None where there is none.
 
     Parameters
     ----------
@@ -117,7 +131,7 @@ def claim(connection: Connection, owner: str, now: float, lease_s: float) -> Job
     """
     first = (
         select(jobs.c.id)
-        .where(jobs.c.state == JobState.QUEUED.value)
+        .where(_is_ready(now))
         .order_by(jobs.c.rank, jobs.c.queued_at, jobs.c.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -172,15 +186,27 @@ def close(
     return connection.execute(statement).rowcount == 1
 
 
-def release(connection: Connection, job: Job, now: float, error: str | None) -> bool:
+def release(
+    connection: Connection,
+    job: Job,
+    now: float,
+    error: str | None,
+    *,
+    is_counted: bool = True,
+    pause_s: float = 0.0,
+) -> bool:
     """Put a leased job back into the queue, at its old place; False: the lease is another's.
 
     Parameters
     ----------
     error
         Why, as a stable word or code. None: it did not fail, so the attempt does not count.
+    is_counted
+        False: what was wrong is not the study's fault.
+    pause_s
+        Others go first for so long.
     """
-    attempts = jobs.c.attempts if error is not None else jobs.c.attempts - 1
+    is_counted = is_counted and error is not None
     statement = (
         update(jobs)
         .where(_is_held(job))
@@ -188,8 +214,28 @@ def release(connection: Connection, job: Job, now: float, error: str | None) -> 
             state=JobState.QUEUED.value,
             owner=None,
             lease_until=None,
-            attempts=attempts,
+            attempts=jobs.c.attempts - (0 if is_counted else 1),
+            pauses=jobs.c.pauses + (0 if error is None else 1),
+            not_before=now + pause_s if pause_s else 0.0,
             error=_short(error),
+        )
+    )
+    return connection.execute(statement).rowcount == 1
+
+
+def retry(connection: Connection, job_id: int) -> bool:
+    """Put a quarantined job back into the queue, as if it had never failed; False: it is not."""
+    statement = (
+        update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.state == JobState.QUARANTINED.value)
+        .values(
+            state=JobState.QUEUED.value,
+            owner=None,
+            attempts=0,
+            pauses=0,
+            not_before=0.0,
+            finished_at=None,
+            error=None,
         )
     )
     return connection.execute(statement).rowcount == 1
@@ -229,6 +275,14 @@ def _is_held(job: Job) -> ColumnElement[bool]:
         jobs.c.id == job.id,
         jobs.c.token == job.token,
         jobs.c.state == JobState.LEASED.value,
+    )
+
+
+def _is_ready(now: float) -> ColumnElement[bool]:
+    # A pause that ends later than any could have begun: the clock was set back.
+    ends = jobs.c.not_before
+    return and_(
+        jobs.c.state == JobState.QUEUED.value, or_(ends <= now, ends > now + LONGEST_PAUSE_S)
     )
 
 

@@ -207,7 +207,9 @@ class Supervisor:
                 held = queue.held_by(connection, owner)
             for job in held:
                 if job.attempts < attempts:
-                    life.requeue(self.database, job, self.clock(), "worker-died")
+                    # The first time at once: a restart or a power cut is nobody's fault.
+                    pause_s = queue.pause_s(job.pauses - 1)
+                    life.requeue(self.database, job, self.clock(), "worker-died", pause_s=pause_s)
                 else:
                     life.give_up(self.database, job, Failure.CRASHED, self.clock())
                 log.warning("taken back", extra={"job": job.id, "attempt": job.attempts})

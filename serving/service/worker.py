@@ -5,6 +5,7 @@
     main thread     settles studies, takes back lost leases         every 0.2 s
     slot threads    claim -> begin -> analyse -> finish              one for each slot of the engine
     speaker         "I live", and one more lease for each job        every heartbeat_s
+                    ends the process when an analysis takes more than analysis_s
 
 A worker may be killed at any moment: what it holds goes back to the queue when its lease ends, or
 at once by the supervisor. One that was only stopped and goes on finds its token outdated, and what
@@ -12,6 +13,8 @@ it then finishes changes nothing.
 """
 
 import logging
+import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +24,7 @@ from typing import TypeVar
 
 from sqlalchemy import Engine as Database
 
-from firstread.errors import FirstreadError, OutputError, PackageError
+from firstread.errors import FirstreadError, PackageError
 from firstread.processors import usable_processors
 from serving.archive.store import Store
 from serving.database.engine import reading, writing
@@ -29,6 +32,7 @@ from serving.errors import Unavailable
 from serving.jobs import queue, workers
 from serving.jobs.engine import Analysed, AnalysisRequest, Engine, EngineLost
 from serving.jobs.queue import Job
+from serving.jobs.room import lacks_room
 from serving.service.logs import places
 from serving.settings import Settings
 from serving.studies import life
@@ -45,6 +49,8 @@ RETRY_S = 1.0
 NO_ROOM_S = 5.0
 # Asked to end, a worker lets what runs go on for so long and then gives it back.
 GRACE_S = 5.0
+# Rows of workers that nobody buried: of machines that are no more.
+FORGET_S = 24 * 3600.0
 # Leaks of native libraries over long runs were not measured, so a process of them has an end.
 MOST_STUDIES = 200
 
@@ -65,10 +71,11 @@ class Place:
 
 
 class Leases:
-    """The jobs that this process holds; some may have been lost."""
+    """The jobs that this process holds; some may have been lost, some may take too long."""
 
     def __init__(self) -> None:
         self._jobs: dict[int, Job] = {}
+        self._ends_s: dict[Job, float] = {}
         self._lock = threading.Lock()
 
     @contextmanager
@@ -80,6 +87,23 @@ class Leases:
             yield
         finally:
             self.drop(job)
+
+    @contextmanager
+    def analysing(self, job: Job, longest_s: float) -> Iterator[None]:
+        """Have a job overdue when this block takes longer."""
+        with self._lock:
+            self._ends_s[job] = time.monotonic() + longest_s
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._ends_s[job]
+
+    def overdue(self) -> tuple[Job, ...]:
+        """Return what has been analysed for too long, whether its lease is lost or not."""
+        with self._lock:
+            now_s = time.monotonic()
+            return tuple(job for job, end_s in self._ends_s.items() if end_s <= now_s)
 
     def drop(self, job: Job) -> None:
         """Extend a lease no more."""
@@ -101,11 +125,16 @@ class Worker:
     ----------
     stop
         Set it to end the worker.
+    end_process
+        Called with an exit code where nothing else ends a hung analysis.
     """
 
-    def __init__(self, place: Place, stop: threading.Event) -> None:
+    def __init__(
+        self, place: Place, stop: threading.Event, end_process: Callable[[int], None] = os._exit
+    ) -> None:
         self._place = place
         self._stop = stop
+        self._end_process = end_process
         self._is_silent = threading.Event()
         self._leases = Leases()
         self._taken = 0
@@ -139,6 +168,7 @@ class Worker:
             workers.report(
                 connection, place.owner, place.engine.name, is_healthy=is_healthy, now=now
             )
+            workers.forget_silent(connection, now - FORGET_S)
             lost = [
                 job
                 for job in self._leases.held()
@@ -152,11 +182,33 @@ class Worker:
         wait_s = 0.0
         while not self._is_silent.wait(wait_s):
             wait_s = self._place.settings.heartbeat_s
+            if overdue := self._leases.overdue():
+                self._end_overdue(overdue)
+                return
             try:
                 self.say(is_healthy=self._place.engine.healthy())
             except Unavailable as error:
                 _tell_unavailable(error)
                 wait_s = min(wait_s, RETRY_S)
+
+    def _end_overdue(self, overdue: tuple[Job, ...]) -> None:
+        """End this process: a hung call of native code cannot be stopped in any other way.
+
+        What hangs counts as an attempt; what else runs here is given back and does not.
+        """
+        for job in overdue:
+            log.error("analysis takes too long, the worker ends", extra=_of(job))
+        try:
+            for job in self._leases.held():
+                if job not in overdue:
+                    self._give_back(job)
+                else:
+                    self._count(job, "analysis-too-long", Failure.CRASHED)
+        except Unavailable as error:
+            # Its lease ends by itself, and counts.
+            _tell_unavailable(error)
+        self._stop.set()
+        self._end_process(1)
 
     def _look_after(self) -> None:
         place, settings = self._place, self._place.settings
@@ -199,16 +251,23 @@ class Worker:
             log.info("analysis begun", extra={"case": begun.case_id, **_of(job)})
             began_s = time.monotonic()
             try:
-                analysed = place.engine.analyse(self._request(begun))
+                with self._leases.analysing(job, self._longest_s()):
+                    analysed = place.engine.analyse(self._request(begun))
                 self._finish(job, begun, analysed, time.monotonic() - began_s)
             except Exception as error:  # noqa: BLE001 - one study's bug must not end the others
                 self._after(error, job, begun)
         return True
 
+    def _longest_s(self) -> float:
+        """Return how long an analysis may take until the process ends itself over it."""
+        # Ray's replicas end themselves (serving.jobs.ray_replica), and the others go on.
+        is_here = self._place.engine.name == "inline"
+        return self._place.settings.analysis_s if is_here else math.inf
+
     def _claim(self) -> Job | None:
         place = self._place
         with reading(place.database) as connection:
-            if not queue.has_work(connection):
+            if not queue.has_work(connection, place.clock()):
                 return None
         with writing(place.database) as connection:
             return queue.claim(connection, place.owner, place.clock(), place.settings.lease_s)
@@ -250,23 +309,37 @@ class Worker:
         place = self._place
         code = error.code if isinstance(error, FirstreadError) else type(error).__name__
         known = {"case": begun.case_id, "error": code, **_of(job)}
-        if isinstance(error, Unavailable | OutputError):
-            # No room: every study would fail, so it is not counted against this one.
-            log.error("no room for an analysis", extra=known)
-            self._insist(lambda: life.requeue(place.database, job, place.clock(), None))
+        if lacks_room(error):
+            # Not the study's fault. Others go first: it may be one that needs more than the rest.
+            pause_s = queue.pause_s(job.pauses)
+            why: str | None = code
+            if isinstance(error, EngineLost):
+                # No replica takes a study, whichever it is.
+                pause_s, why = 0.0, None
+            log.error("no room for an analysis", extra={**known, "pause_s": pause_s})
+            self._insist(
+                lambda: life.requeue(
+                    place.database, job, place.clock(), why, is_counted=False, pause_s=pause_s
+                )
+            )
             self._stop.wait(NO_ROOM_S)
             return
         log.error("analysis failed", extra={**known, "places": places(error.__traceback__)})
-        if job.attempts < place.settings.attempts:
-            self._insist(lambda: life.requeue(place.database, job, place.clock(), code))
-            return
         failure = Failure.FAILED
         if isinstance(error, EngineLost):
             failure = Failure.CRASHED
         elif isinstance(error, PackageError):
             failure = Failure.PACKAGE
-        self._insist(lambda: life.give_up(place.database, job, failure, place.clock()))
-        log.error("study quarantined", extra={"case": begun.case_id, "failure": failure.value})
+        self._insist(lambda: self._count(job, code, failure))
+
+    def _count(self, job: Job, code: str, failure: Failure) -> None:
+        """Put a job back after a pause, or give it up when it has failed often enough."""
+        place = self._place
+        if job.attempts < place.settings.attempts:
+            pause_s = queue.pause_s(job.pauses)
+            life.requeue(place.database, job, place.clock(), code, pause_s=pause_s)
+        elif life.give_up(place.database, job, failure, place.clock()) is Outcome.DONE:
+            log.error("study quarantined", extra={"failure": failure.value, **_of(job)})
 
     def _give_back(self, job: Job) -> None:
         try:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from serving.database.tables import cases, sites
 from serving.events.log import Kind, record
-from serving.worklist.states import AiState, OrderedClass, ReadingState
+from serving.worklist.states import AiState, OrderedClass, ReadingState, before
 from serving.worklist.urgency import UrgencyPolicy, judge_urgency
 
 _ON_ARRIVAL = "on_arrival"
@@ -65,12 +65,16 @@ def open_case(connection: Connection, policy: UrgencyPolicy, study: RowMapping, 
 
 
 def change_case(connection: Connection, study_id: int, values: Mapping[str, Any]) -> Case:
-    """Change a study's case and raise its version."""
-    statement = (
-        update(cases)
-        .where(cases.c.study_id == study_id)
-        .values(version=cases.c.version + 1, **values)
-        .returning(cases.c.id, cases.c.site_id, cases.c.version, cases.c.ai_state)
+    """Change a study's case and raise its version.
+
+    One row must change: a state that may not follow the one that is there is a bug, and undoes the
+    transaction.
+    """
+    statement = update(cases).where(cases.c.study_id == study_id)
+    if "ai_state" in values:
+        statement = statement.where(cases.c.ai_state.in_(before(AiState(values["ai_state"]))))
+    statement = statement.values(version=cases.c.version + 1, **values).returning(
+        cases.c.id, cases.c.site_id, cases.c.version, cases.c.ai_state
     )
     case_id, site_id, version, ai_state = connection.execute(statement).one()
     return Case(case_id, site_id, version, AiState(ai_state))

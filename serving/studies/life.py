@@ -9,6 +9,8 @@
                           │                                       └──────────────────┘
                           └───── receive: a later image, from every state
 
+    not-analysed ── retry (serving.studies.retry) ──> waiting, where it was quarantined
+
 Each step is one transaction that holds case, event and job together. A job carries the generation
 of the study for which it was made and the token of its lease; a worker that lost its lease changes
 nothing, and a result of fewer images than have come since is dropped (``overtaken``). A newer
@@ -178,16 +180,24 @@ def finish(
     return Outcome.DONE
 
 
-def requeue(engine: Engine, job: Job, now: float, error: str | None) -> Outcome:
+def requeue(
+    engine: Engine,
+    job: Job,
+    now: float,
+    error: str | None,
+    *,
+    is_counted: bool = True,
+    pause_s: float = 0.0,
+) -> Outcome:
     """Give a leased job back to the queue: its study waits again.
 
     Parameters
     ----------
-    error
-        Why, as a stable word; None: nothing failed, so the attempt does not count.
+    error, is_counted, pause_s
+        See :func:`serving.jobs.queue.release`.
     """
     with writing(engine) as connection:
-        return _requeue(connection, job, now, error)
+        return _requeue(connection, job, now, error, is_counted=is_counted, pause_s=pause_s)
 
 
 def give_up(engine: Engine, job: Job, failure: Failure, now: float) -> Outcome:
@@ -217,17 +227,26 @@ def recover(engine: Engine, now: float, lease_s: float, attempts: int) -> int:
             if job.attempts >= attempts:
                 _give_up(connection, job, Failure.CRASHED, now)
             else:
-                _requeue(connection, job, now, "lease-ended")
+                pause_s = queue.pause_s(job.pauses - 1)
+                _requeue(connection, job, now, "lease-ended", is_counted=True, pause_s=pause_s)
         return len(over)
 
 
-def _requeue(connection: Connection, job: Job, now: float, error: str | None) -> Outcome:
+def _requeue(
+    connection: Connection,
+    job: Job,
+    now: float,
+    error: str | None,
+    *,
+    is_counted: bool,
+    pause_s: float,
+) -> Outcome:
     study = _study_of(connection, job)
     if study is None:
         return Outcome.LOST
     if _close_if_overtaken(connection, study, job, now):
         return Outcome.OVERTAKEN
-    released = queue.release(connection, job, now, error)
+    released = queue.release(connection, job, now, error, is_counted=is_counted, pause_s=pause_s)
     assert released, "held since the transaction began"
     case = change_case(connection, job.study_id, {"ai_state": AiState.WAITING.value})
     tell(connection, case, Kind.REQUEUED, {}, now)

@@ -51,9 +51,16 @@ class UrgencyClass(StrEnum):
 # Every case may go back to receiving: a late image makes an analysis of an older set count no more.
 NEXT: Mapping[AiState, frozenset[AiState]] = {
     AiState.RECEIVING: frozenset({AiState.RECEIVING, AiState.WAITING}),
-    AiState.WAITING: frozenset({AiState.RECEIVING, AiState.ANALYSING, AiState.NOT_ANALYSED}),
+    # To any, too: the lease says whose word counts, not whether its owner said that it has begun.
+    AiState.WAITING: frozenset(AiState),
     # Back to waiting: the worker's lease ended before its result came.
     AiState.ANALYSING: frozenset(AiState),
-    AiState.SCORED: frozenset({AiState.RECEIVING, AiState.WAITING}),
+    AiState.SCORED: frozenset({AiState.RECEIVING}),
+    # To waiting: it was quarantined, and somebody has it tried again.
     AiState.NOT_ANALYSED: frozenset({AiState.RECEIVING, AiState.WAITING}),
 }
+
+
+def before(state: AiState) -> tuple[str, ...]:
+    """Return the states that may come before one, as they stand in the table."""
+    return tuple(old.value for old in AiState if state in NEXT[old])

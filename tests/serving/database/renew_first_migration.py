@@ -3,6 +3,8 @@
 .venv/bin/python -m tests.serving.database.renew_first_migration && make format
 """
 
+import re
+
 from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
@@ -33,6 +35,12 @@ def renew() -> None:
         steps = produce_migrations(migration, metadata).upgrade_ops
         assert steps is not None
         code = render_python_code(steps, migration_context=migration)
+    # SQLite writes truth as a number, which PostgreSQL does not take for a Boolean.
+    code = re.sub(
+        r"sa\.Boolean\(\), server_default=sa\.text\('([01])'\)",
+        lambda found: f"sa.Boolean(), server_default=sa.{'true' if found[1] == '1' else 'false'}()",
+        code,
+    )
     lines = [line for line in code.splitlines() if "###" not in line]
     text = HEAD + "    " + "\n".join(lines).strip() + "\n"
     (MIGRATIONS / "versions" / "0001_first_tables.py").write_text(text, "utf-8")

@@ -1,6 +1,7 @@
 """The function that every engine runs, on a small chest and a package made for the tests."""
 
 import json
+import resource
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from serving.archive.store import Store
 from serving.errors import ObjectDamaged
 from serving.jobs.analysis import Warm, analyse_objects, warm_up
 from serving.jobs.engine import Analysed, AnalysisRequest
+from serving.jobs.room import NoRoom
 from serving.studies.arrival import read_facts
 from tests.builders import a_phantom, phantom_folder
 from tests.packages import blob_network, make_package
@@ -92,3 +94,19 @@ def test_a_package_is_loaded_once(lab: Lab, package: Path) -> None:
     assert lab.warm.load(str(package), 1) == lab.warm.load(str(package), 1)
     # Nothing of it is read again: whoever changes a package starts the service anew.
     assert lab.warm.load(str(package), 1)[1] is lab.warm.load(str(package), 1)[1]
+
+
+def test_a_machine_without_room_says_so_and_not_that_the_study_is_bad(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lab.warm.load(lab.request.package, 1)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        with pytest.raises(NoRoom, match="no room"):
+            analyse_objects(lab.request, lab.warm)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with pytest.raises(NoRoom):
+        analyse_objects(lab.request, lab.warm)

@@ -78,9 +78,17 @@ def close(engine: Engine, job: Job, state: JobState = JobState.DONE, now: float 
         return queue.close(connection, job, state, now)
 
 
-def release(engine: Engine, job: Job, error: str | None = "broken", now: float = NOW) -> bool:
+def release(
+    engine: Engine,
+    job: Job,
+    error: str | None = "broken",
+    now: float = NOW,
+    *,
+    is_counted: bool = True,
+    pause_s: float = 0.0,
+) -> bool:
     with writing(engine) as connection:
-        return queue.release(connection, job, now, error)
+        return queue.release(connection, job, now, error, is_counted=is_counted, pause_s=pause_s)
 
 
 def expired(engine: Engine, now: float) -> tuple[Job, ...]:
@@ -102,6 +110,54 @@ def test_a_job_that_failed_keeps_its_place(engine: Engine) -> None:
     enqueue(engine, 2, now=NOW + 1)
     assert release(engine, must_claim(engine))
     assert must_claim(engine).study_id == 1
+
+
+def test_others_go_first_while_a_job_pauses(engine: Engine) -> None:
+    enqueue(engine, 1, now=NOW)
+    enqueue(engine, 2, now=NOW + 1)
+    assert release(engine, must_claim(engine), pause_s=5.0)
+    assert must_claim(engine, now=NOW + 4.9).study_id == 2
+    with reading(engine) as connection:
+        assert not queue.has_work(connection, NOW + 4.9)
+        assert queue.has_work(connection, NOW + 5)
+    assert claim(engine, now=NOW + 4.9) is None
+    assert must_claim(engine, now=NOW + 5).study_id == 1
+
+
+def test_no_pause_lasts_for_ever_when_the_clock_is_set_back(engine: Engine) -> None:
+    enqueue(engine, 1)
+    assert release(engine, must_claim(engine), pause_s=5.0)
+    assert claim(engine, now=NOW - 1) is None
+    assert claim(engine, now=NOW - 3600) is not None
+
+
+def test_pauses_double_up_to_the_longest() -> None:
+    assert [queue.pause_s(pauses) for pauses in range(-1, 7)] == [0, 5, 10, 20, 40, 80, 120, 120]
+    assert queue.pause_s(10_000) == queue.LONGEST_PAUSE_S
+
+
+def test_no_room_makes_the_pause_longer_and_counts_as_no_attempt(engine: Engine) -> None:
+    enqueue(engine, 1)
+    for pauses in range(5):
+        job = must_claim(engine)
+        assert (job.attempts, job.pauses) == (1, pauses)
+        assert release(engine, job, "no-room", is_counted=False)
+
+
+def test_what_was_quarantined_can_be_tried_again_as_if_it_were_new(engine: Engine) -> None:
+    job_id = enqueue(engine, 1)
+    with writing(engine) as connection:
+        assert not queue.retry(connection, job_id)
+    old = must_claim(engine)
+    release(engine, old)
+    old = must_claim(engine)
+    close(engine, old, JobState.QUARANTINED)
+    with writing(engine) as connection:
+        assert queue.retry(connection, job_id)
+    new = must_claim(engine)
+    assert (new.attempts, new.pauses, new.generation) == (1, 0, old.generation)
+    assert new.token > old.token
+    assert not close(engine, old)
 
 
 def test_a_lost_lease_can_change_nothing(engine: Engine) -> None:
@@ -209,6 +265,7 @@ def test_the_first_job_is_found_by_an_index(engine: Engine, tmp_path: Path) -> N
     with sqlite3.connect(tmp_path / "firstread.sqlite") as connection:
         plan = connection.execute(
             "EXPLAIN QUERY PLAN SELECT id FROM jobs WHERE state = 'queued' "
+            "AND (not_before <= 9.0 OR not_before > 99.0) "
             "ORDER BY rank, queued_at, id LIMIT 1"
         ).fetchall()
     connection.close()
@@ -320,7 +377,7 @@ class QueueLaws(RuleBasedStateMachine):
             return
         with reading(self.engine) as connection:
             rows = connection.execute(select(jobs)).all()
-            has_work = queue.has_work(connection)
+            has_work = queue.has_work(connection, self.now)
         assert {row.id: (row.state, row.token, row.attempts) for row in rows} == {
             i: (job.state, job.token, job.attempts) for i, job in self.model.items()
         }

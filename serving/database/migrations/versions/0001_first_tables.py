@@ -90,9 +90,13 @@ def upgrade() -> None:
         sa.Column("site_id", sa.Integer(), nullable=True),
         sa.Column("language", sa.String(length=8), nullable=True),
         sa.Column("theme", sa.String(length=8), nullable=True),
-        sa.Column("is_active", sa.Boolean(), server_default=sa.text("1"), nullable=False),
-        sa.Column("is_demonstration", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("is_active", sa.Boolean(), server_default=sa.true(), nullable=False),
+        sa.Column("is_demonstration", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
+        sa.CheckConstraint(
+            "role IN ('sender', 'reader', 'researcher', 'mlops', 'admin')",
+            name=op.f("ck_users_role"),
+        ),
         sa.ForeignKeyConstraint(["site_id"], ["sites.id"], name=op.f("fk_users_site_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("name", name=op.f("uq_users_name")),
@@ -113,6 +117,21 @@ def upgrade() -> None:
         sa.Column("summary", sa.JSON(), nullable=False),
         sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("search", sa.String(length=1000), nullable=False),
+        sa.CheckConstraint(
+            "ai_state IN ('receiving', 'waiting', 'analysing', 'scored', 'not-analysed')",
+            name=op.f("ck_cases_ai_state"),
+        ),
+        sa.CheckConstraint(
+            "ordered_class IN ('stat', 'urgent', 'routine', 'backlog')",
+            name=op.f("ck_cases_ordered_class"),
+        ),
+        sa.CheckConstraint(
+            "reading_state IN ('unapplied', 'routed')", name=op.f("ck_cases_reading_state")
+        ),
+        sa.CheckConstraint(
+            "urgency_class IN ('stat', 'urgent', 'routine', 'backlog', 'ai-critical')",
+            name=op.f("ck_cases_urgency_class"),
+        ),
         sa.ForeignKeyConstraint(["site_id"], ["sites.id"], name=op.f("fk_cases_site_id")),
         sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name=op.f("fk_cases_study_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cases")),
@@ -167,6 +186,8 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("rank", sa.Integer(), nullable=False),
         sa.Column("queued_at", sa.Double(), nullable=False),
+        sa.Column("not_before", sa.Double(), server_default=sa.text("0"), nullable=False),
+        sa.Column("pauses", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("token", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("owner", sa.String(length=64), nullable=True),
@@ -174,6 +195,10 @@ def upgrade() -> None:
         sa.Column("started_at", sa.Double(), nullable=True),
         sa.Column("finished_at", sa.Double(), nullable=True),
         sa.Column("error", sa.String(length=200), nullable=True),
+        sa.CheckConstraint(
+            "state IN ('queued', 'leased', 'done', 'overtaken', 'quarantined')",
+            name=op.f("ck_jobs_state"),
+        ),
         sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name=op.f("fk_jobs_study_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
         sa.UniqueConstraint("study_id", "generation", name=op.f("uq_jobs_study_id_generation")),
