@@ -30,6 +30,7 @@ from serving.archive.index import Filters, InstanceRow
 from serving.errors import BadRequest, NotFound
 from serving.http.dependencies import Service, caller, get_service
 from serving.http.heads import answer_heads
+from serving.http.origin import FORWARDED
 from serving.studies.finding import (
     Page,
     ensure_visible,
@@ -49,7 +50,6 @@ INSTANCE = "/studies/{study}/series/{series}/instances/{instance}"
 THUMBNAIL_SIDE = 128
 MOST_FRAMES = 1000
 
-FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host"})
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _UID = re.compile(r"[0-9.]{1,64}")
@@ -328,7 +328,7 @@ def _studies_url(request: Request) -> str:
     url = request.base_url
     if settings.secure_cookies:
         url = url.replace(scheme="https")
-    elif url.port is None and not FORWARDED & set(request.headers):
+    elif url.port is None and not any(name in request.headers for name in FORWARDED):
         _, port = request.scope.get("server") or ("", None)
         url = url if port in (None, DEFAULT_PORTS.get(url.scheme)) else url.replace(port=port)
     return f"{str(url).rstrip('/')}{PREFIX}{STUDIES}"

@@ -8,7 +8,6 @@ a scrape looks at rows that are newer than the last scrape's. No label names a p
 import hmac
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from ipaddress import ip_address
 from threading import Lock
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -24,6 +23,7 @@ from serving.database.engine import reading
 from serving.database.tables import cases, conflicts, instances, jobs, results, sites, studies
 from serving.errors import NotFound
 from serving.http.dependencies import Service, get_service
+from serving.http.origin import is_loopback
 from serving.worklist.states import AiState
 
 router = APIRouter()
@@ -206,13 +206,7 @@ def may_scrape(request: Request, service: Service) -> bool:
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     if token and scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), token.encode()):
         return True
-    # Behind a proxy on this machine everybody would seem to be here: then only the token counts.
-    is_forwarded = any(name in request.headers for name in ("Forwarded", "X-Forwarded-For"))
-    host = request.client.host if request.client else ""
-    try:
-        return ip_address(host).is_loopback and not is_forwarded
-    except ValueError:
-        return False
+    return is_loopback(request)
 
 
 @router.get("/metrics", include_in_schema=False)

@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from serving.database.engine import reading
+from serving.errors import Unavailable
 from serving.events.log import Event, last_id, seen_since, tail
 
 LOOK_EVERY_S = 0.2
@@ -85,6 +86,7 @@ class Hub:
         self._listeners: set[Listener] = set()
         self._tail: asyncio.Task[None] | None = None
         self._position = 0
+        self._starting = asyncio.Lock()
         self._is_closed = False
 
     @asynccontextmanager
@@ -97,13 +99,14 @@ class Hub:
             The newest event that the page knows of: what came since is told again, or a reload
             where that is too much, or where no such event ever was.
         """
-        if self._tail is None:
-            self._position = await asyncio.to_thread(self._last_id)
         listener = Listener(site_id)
-        start = self._position
-        self._listeners.add(listener)
-        if self._tail is None:
-            self._tail = asyncio.create_task(self._run(), name="events tail")
+        # Two first listeners must not begin two tails, nor one move the other's place.
+        async with self._starting:
+            if self._tail is None or self._tail.done():
+                self._position = await asyncio.to_thread(self._last_id)
+                self._tail = asyncio.create_task(self._run(), name="events tail")
+            start = self._position
+            self._listeners.add(listener)
         try:
             if self._is_closed:
                 listener.tell(Told(start, Signal.END))
@@ -130,7 +133,7 @@ class Hub:
         while True:
             try:
                 found = await asyncio.to_thread(self._look)
-            except SQLAlchemyError as error:
+            except (SQLAlchemyError, Unavailable) as error:
                 # No ping, so the pages say that they are not live.
                 log.error("events not readable", extra={"error": type(error).__name__})
                 await asyncio.sleep(1)

@@ -90,8 +90,13 @@ class Authentication:
         await self.app(scope, receive, send)
 
 
-async def identify(request: Request) -> Known | None:
+async def identify(request: Request, *, note: bool = True) -> Known | None:
     """Return who asks; also for a stream, to ask again while it lasts. None: nobody that we know.
+
+    Parameters
+    ----------
+    note
+        Whether to count as use: a session that is not used ends.
 
     Raises
     ------
@@ -105,7 +110,7 @@ async def identify(request: Request) -> Known | None:
     cookie = request.cookies.get(session_cookie(service.settings))
     if cookie is None:
         return None
-    return await to_thread.run_sync(_by_session, service, cookie, may_demonstrate(request))
+    return await to_thread.run_sync(_by_session, service, cookie, may_demonstrate(request), note)
 
 
 def may_demonstrate(request: Request) -> bool:
@@ -138,13 +143,13 @@ def _by_token(service: Service, secret: str) -> Known:
     return Known(caller, None)
 
 
-def _by_session(service: Service, cookie: str, may_demonstrate: bool) -> Known | None:
+def _by_session(service: Service, cookie: str, may_demonstrate: bool, note: bool) -> Known | None:
     now = service.clock()
     with reading(service.engine) as connection:
         session = find_session(connection, cookie, now)
     if session is None or (session.is_demonstration and not may_demonstrate):
         return None
-    if session.is_due:
+    if note and session.is_due:
         with writing(service.engine) as connection:
             note_session(connection, session, lifetime(service.settings), now)
     return Known(session.caller, session)

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from serving.settings import Settings
 
 MOST_PATH = 2000
-FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
+FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip")
 
 
 def is_known_host(host: str | None, settings: Settings) -> bool:

@@ -13,8 +13,6 @@ from http import HTTPStatus
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy.exc import OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -67,11 +65,6 @@ def tell(request: Request, error: Exception) -> Response:
             )
         case RequestValidationError():
             return tell(request, BadRequest(_complaint(error)))
-        case OperationalError() | PoolTimeout():
-            log.error("database unavailable", extra={"error": type(error).__name__})
-            return tell(
-                request, Unavailable("the database does not answer", advice="try again later")
-            )
         case _:
             return _tell_bug(request, error)
 

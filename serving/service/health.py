@@ -4,12 +4,13 @@ import os
 
 from fastapi import APIRouter, Depends
 from sqlalchemy import Connection, select
-from sqlalchemy.exc import OperationalError
 from starlette.responses import JSONResponse
 
 from serving.database.engine import reading
 from serving.database.tables import workers
+from serving.errors import Unavailable
 from serving.http.dependencies import Service, get_service
+from serving.http.heads import answer_heads
 
 router = APIRouter(tags=["health"])
 
@@ -31,7 +32,7 @@ def readyz(service: Service = Depends(get_service)) -> JSONResponse:  # noqa: B0
     try:
         with reading(service.engine) as connection:
             checks["engine"] = _has_worker(connection, service)
-    except OperationalError:
+    except Unavailable:
         checks["database"] = False
     is_ready = all(checks.values())
     return JSONResponse(
@@ -52,3 +53,6 @@ def _has_worker(connection: Connection, service: Service) -> bool:
         workers.c.is_healthy, workers.c.seen_at > service.clock() - service.settings.lease_s
     )
     return connection.execute(query.limit(1)).one_or_none() is not None
+
+
+answer_heads(router)

@@ -5,6 +5,7 @@ and language differ from reader to reader. A ping comes as an event of its own, 
 sees a comment and tells by the pings that it is live.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from time import monotonic
@@ -48,7 +49,10 @@ async def _lines(hub: Hub, request: Request, site_id: int | None, after: int) ->
     yield f"retry: {COME_BACK_AFTER_MS}\n\n"
     async with hub.listen(site_id, after) as listener:
         while monotonic() < until:
-            told = await listener.queue.get()
+            try:
+                told = await asyncio.wait_for(listener.queue.get(), until - monotonic())
+            except TimeoutError:
+                return
             if told.what is Signal.END:
                 return
             # Who logs out, or may no longer see what he saw, hears nothing more.
@@ -58,7 +62,8 @@ async def _lines(hub: Hub, request: Request, site_id: int | None, after: int) ->
 
 
 async def _is_still(request: Request, site_id: int | None) -> bool:
-    known = await identify(request)
+    # That a page is open is no use of the session: it would never end by itself.
+    known = await identify(request, note=False)
     return known is not None and known.caller.may(Right.READ) and known.caller.site_id == site_id
 
 

@@ -183,6 +183,7 @@ def test_answers_are_counted_by_route_and_never_by_path() -> None:
 
 
 def asked(host: str, **headers: str) -> Request:
+    headers = {"Host": "localhost:8042"} | headers
     listed = [(name.replace("_", "-").lower().encode(), v.encode()) for name, v in headers.items()]
     return Request({"type": "http", "client": (host, 1), "headers": listed})
 
@@ -197,6 +198,9 @@ def asked(host: str, **headers: str) -> Request:
         ("10.0.0.7", {"Authorization": "Bearer scrape-m"}, False),
         ("10.0.0.7", {"Authorization": "Basic scrape-me"}, False),
         ("127.0.0.1", {"X_Forwarded_For": "10.0.0.7"}, False),
+        ("127.0.0.1", {"X_Real_IP": "10.0.0.7"}, False),
+        ("127.0.0.1", {"Via": "1.1 proxy"}, False),
+        ("127.0.0.1", {"Host": "reader.example"}, False),
         ("", {}, False),
     ],
 )

@@ -143,6 +143,34 @@ def test_pings_stop_when_the_log_cannot_be_read(
     run(test)
 
 
+def test_a_page_is_live_again_after_the_database_was_gone(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "LOOK_EVERY_S", 0.02)
+    file = Path(str(engine.url.database))
+    aside = file.with_suffix(".aside")
+
+    async def test() -> None:
+        hub = Hub(engine, ping_every_s=0.05)
+        async with hub.listen(None, 0) as listener:
+            assert (await asyncio.wait_for(listener.queue.get(), 1)).what is Signal.PING
+            engine.dispose()
+            file.rename(aside)
+            # Where a folder lies, SQLite opens nothing.
+            file.mkdir()
+            await asyncio.sleep(0.3)
+            while not listener.queue.empty():
+                listener.queue.get_nowait()
+            await asyncio.sleep(0.2)
+            assert listener.queue.empty()
+            file.rmdir()
+            aside.rename(file)
+            told = await asyncio.wait_for(listener.queue.get(), 3)
+            assert told.what is Signal.PING
+
+    run(test)
+
+
 def test_a_closed_hub_ends_every_stream(engine: Engine) -> None:
     async def test() -> None:
         hub = Hub(engine)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import httpx
 import pytest
 from fastapi import APIRouter
-from sqlalchemy.exc import OperationalError
 from starlette.responses import Response, StreamingResponse
 
 from serving.accounts.caller import Role
@@ -25,8 +24,6 @@ def fails(what: str, number: int = 0) -> Response:
     match what:
         case "bug":
             raise ValueError(SECRET)
-        case "locked":
-            raise OperationalError(f"SELECT {SECRET}", {}, Exception("database is locked"))
         case "full":
             raise Unavailable("no room", advice="make room")
         case "damaged":
@@ -96,7 +93,6 @@ def test_another_host_is_refused_by_name(house: House) -> None:
     ("what", "status", "code"),
     [
         ("bug", 500, "internal"),
-        ("locked", 503, "unavailable"),
         ("full", 503, "unavailable"),
         ("damaged", 500, "object-damaged"),
         ("forbidden", 403, "not-allowed"),
@@ -116,7 +112,6 @@ def test_what_fails_is_told_as_a_problem(
 def test_who_is_to_come_back_is_told_when(house: House, token: str) -> None:
     client = house.client(token)
     assert int(client.get("/api/v1/test/full").headers["Retry-After"]) > 0
-    assert int(client.get("/api/v1/test/locked").headers["Retry-After"]) > 0
 
 
 def test_a_bug_is_found_in_the_log_by_its_id_and_the_log_does_not_quote_it(
