@@ -33,6 +33,8 @@ from serving.settings import Settings
 LOG_IN = "/login"
 # `/metrics` asks for a token of its own.
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+# An open page asks for it by itself, which is no use of a session.
+STREAM = "/events"
 OPEN_FOLDER = "/static/"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 CSRF_HEADER = "x-csrf-token"
@@ -78,7 +80,7 @@ class Authentication:
             await self.app(scope, receive, send)
             return
         request = Request(scope, receive)
-        known = await identify(request)
+        known = await identify(request, note=request.url.path != STREAM)
         if known is None and path != LOG_IN:
             await _send_away(request)(scope, receive, send)
             return

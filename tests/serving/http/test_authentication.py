@@ -9,6 +9,7 @@ from serving.accounts.tokens import revoke_token
 from serving.accounts.users import deactivate
 from serving.database.engine import writing
 from serving.http.authentication import MOST_FORM_BYTES
+from serving.web import stream
 from tests.serving.house import House, form_token
 
 PAGE = {"Accept": "text/html,application/xhtml+xml"}
@@ -98,6 +99,17 @@ def test_a_session_in_use_goes_on_and_one_without_ends(house: House) -> None:
         assert client.get("/account").status_code == 200
     house.clock.now += 12 * 3600
     assert client.get("/account").status_code == 401
+
+
+def test_an_open_page_alone_keeps_no_session(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "STREAM_LASTS_S", 0.0)
+    house.user("li", Role.READER)
+    client = house.logged_in("li")
+    for _ in range(6):
+        status = client.get("/events").status_code
+        house.clock.now += 2 * 3600
+    assert status == 200
+    assert client.get("/events").status_code == 401
 
 
 def test_every_session_ends_after_a_day(house: House) -> None:
