@@ -51,7 +51,7 @@ class AnyOrder(RuleBasedStateMachine):
     def start(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="firstread-any-order-", dir=IN_MEMORY))
         self.archive = Archive(self.folder)
-        self.now = NOW
+        self.now = self.newest_image_at = NOW
         self.known: dict[str, Known] = defaultdict(Known)
         self.owner_of: dict[str, int] = {}
         self.said = 0
@@ -63,6 +63,7 @@ class AnyOrder(RuleBasedStateMachine):
         site_id=st.sampled_from([1, 1, 1, 2]),
     )
     def images_arrive(self, study: str, numbers: list[int], content: str, site_id: int) -> None:
+        self.newest_image_at = max(self.newest_image_at, self.now)
         files = [an_instance(number, study=study, content=content) for number in numbers]
         answers = self.archive.receive(*files, site_id=site_id, now=self.now)
         owner = self.owner_of.setdefault(study, site_id)
@@ -83,7 +84,8 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(target=claimed)
     def all_is_quiet_and_a_worker_claims(self) -> Any:
-        self.now += QUIET_S
+        # A clock that went back makes the quiet time longer, never shorter.
+        self.now = max(self.now, self.newest_image_at) + QUIET_S
         settle(self.archive.engine, self.now, QUIET_S)
         assert "receiving" not in [case["ai_state"] for case in self.case_rows().values()]
         job = self.archive.claim(self.now)
