@@ -327,6 +327,7 @@ def test_a_case_page_hears_that_its_result_was_superseded(visit: Open, house: Ru
     page = visit(f"/cases/{house.ids['limits']}")
     change_state(house, house.ids["limits"], AiState.RECEIVING, Kind.RECEIVED, house.now)
     expect(page.get_by_text("A newer analysis is under way.")).to_be_visible()
+    change_state(house, house.ids["limits"], AiState.WAITING, Kind.SETTLED, house.now)
     finish(house, house.ids["limits"], a_document(a_finding(1, 7.2, 0.85)), house.now)
     expect(page.get_by_text("The series was analysed without limits.")).to_be_visible()
     expect(page.get_by_role("region", name="Earlier results")).to_be_visible()
@@ -338,8 +339,10 @@ def test_a_result_of_fewer_images_than_arrived_says_so(visit: Open, house: Runni
     page = visit(f"/cases/{case}")
     expect(page.get_by_text("of fewer images than have arrived")).to_have_count(0)
     change_state(house, case, AiState.RECEIVING, Kind.RECEIVED, house.now)
+    change_state(house, case, AiState.WAITING, Kind.SETTLED, house.now)
     change_state(house, case, AiState.NOT_ANALYSED, Kind.ANALYSING, house.now)
     expect(page.get_by_text("of fewer images than have arrived")).to_be_visible()
+    change_state(house, case, AiState.WAITING, Kind.SETTLED, house.now)
     finish(house, case, a_document(a_finding(1, 7.2, 0.85)), house.now)
     expect(page.get_by_text("of fewer images than have arrived")).to_have_count(0)
 
@@ -377,6 +380,7 @@ def test_two_tabs_share_one_stream(visit: Open, house: Running, watched: Watched
     change_state(house, house.ids["clean"], AiState.RECEIVING, Kind.RECEIVED, house.now)
     second.bring_to_front()
     expect(second.get_by_text("A newer analysis is under way.")).to_be_visible()
+    change_state(house, house.ids["clean"], AiState.WAITING, Kind.SETTLED, house.now)
     finish(house, house.ids["clean"], a_document(), house.now)
     expect(second.get_by_text("A newer analysis is under way.")).to_be_hidden()
     assert watched.streams() == 1
@@ -384,6 +388,7 @@ def test_two_tabs_share_one_stream(visit: Open, house: Running, watched: Watched
     change_state(house, house.ids["clean"], AiState.RECEIVING, Kind.RECEIVED, house.now)
     expect(second.get_by_text("A newer analysis is under way.")).to_be_visible()
     assert watched.streams() == 2
+    change_state(house, house.ids["clean"], AiState.WAITING, Kind.SETTLED, house.now)
     finish(house, house.ids["clean"], a_document(), house.now)
 
 
