@@ -156,6 +156,8 @@ def make_data_folder(settings: Settings) -> None:
     """
     try:
         settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # One that was there may have been made for everybody to look into.
+        settings.data.chmod(0o700)
         writable = os.access(settings.data, os.W_OK | os.X_OK)
         reason = "no right to write"
     except OSError as error:
