@@ -24,7 +24,7 @@ from inference.detection.detect import detect
 from inference.dicom.choice import Choice, choose_study, rank_series
 from inference.dicom.instance import Series, Study, Upload, unread_counts
 from inference.findings import measure_findings
-from inference.gate.arrival import judge_arrival
+from inference.gate.arrival import await_the_rest, judge_arrival
 from inference.gate.judge import Judgement, judge
 from inference.gate.reasons import Verdict
 from inference.results.analysis import (
@@ -101,7 +101,8 @@ def judge_upload(
         study = choose_study(upload, study_uid)
         choice = rank_series(study, contract)
     judgement = judge(study, choice.series, contract, progress=progress, timings=timings)
-    verdict = Verdict.of((*judgement.verdict.reasons, *judge_arrival(upload, manifest)))
+    reasons = (*judgement.verdict.reasons, *judge_arrival(upload, manifest))
+    verdict = Verdict.of(await_the_rest(reasons, contract.body_parts))
     return Judged(study, choice, replace(judgement, verdict=verdict), unread_counts(upload))
 
 

@@ -6,10 +6,12 @@ and renumbered before sending.
 """
 
 import re
-from collections.abc import Set
+from collections.abc import Sequence, Set
+from dataclasses import replace
 from pathlib import Path
 
 from firstread.errors import UsageError
+from inference.dicom.body_parts import names_body_part
 from inference.dicom.instance import Upload, unread_counts
 from inference.gate.reasons import Code, Number, Reason, Status
 
@@ -40,6 +42,45 @@ def judge_arrival(upload: Upload, manifest: Set[str] | None = None) -> tuple[Rea
             }
             reasons.append(Reason(Code.INSTANCES_MISSING, Status.RESEND, numbers))
     return tuple(reasons)
+
+
+def await_the_rest(reasons: Sequence[Reason], body_parts: Sequence[str]) -> tuple[Reason, ...]:
+    """Ask for images that did not arrive before a study is refused for what it does not show.
+
+    Lungs that are cut off, or too small, may lie in just those images: half a study is a study to
+    be sent again, not one that cannot be analysed.
+
+    Parameters
+    ----------
+    body_parts
+        The contract's: where the header names another one, the rest would bring no chest either.
+    """
+    if not any(_tells_of_absent(reason) for reason in reasons):
+        return tuple(reasons)
+    awaited = [_may_be_mended(reason, body_parts) for reason in reasons]
+    if not any(awaited):
+        return tuple(reasons)
+    return tuple(
+        replace(reason, status=Status.RESEND) if may or _tells_of_absent(reason) else reason
+        for reason, may in zip(reasons, awaited, strict=True)
+    )
+
+
+def _tells_of_absent(reason: Reason) -> bool:
+    """Whether it is known, or told by the numbers at a cut end, that images are absent."""
+    return reason.code is Code.INSTANCES_MISSING and (
+        reason.status is Status.RESEND or reason.numbers["witness"] == "instance-numbers"
+    )
+
+
+def _may_be_mended(reason: Reason, body_parts: Sequence[str]) -> bool:
+    if reason.status is not Status.REFUSE:
+        return False
+    if reason.code is Code.NOT_CHEST:
+        # A dash stands for a header that says nothing.
+        named = str(reason.numbers["body_part"]).strip("-")
+        return names_body_part(named, body_parts) is not False
+    return reason.code is Code.LUNGS_TRUNCATED
 
 
 def read_manifest(path: Path) -> frozenset[str]:
