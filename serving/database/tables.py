@@ -365,6 +365,7 @@ events = Table(
     Column("details", JSON, nullable=False),
     Column("at", Double, nullable=False),
     Index(None, "case_id", "id"),
+    Index(None, "site_id", "id"),
     CheckConstraint("version > 0", name="version"),
     # Never an id twice, not even after the newest row is gone: pages resume by it.
     sqlite_autoincrement=True,

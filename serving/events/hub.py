@@ -57,24 +57,25 @@ class Listener:
     ----------
     site_id
         The only site whose events it may see; None: all.
+    position
+        The newest event that it may see and knows of.
     """
 
     site_id: int | None
+    position: int = 0
     queue: asyncio.Queue[Told] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
 
-    def tell(self, told: Told) -> None:
+    def tell(self, what: Event | Signal) -> None:
         """Put into the queue; where it is full, everything in it gives way to one reload."""
-        if (
-            isinstance(told.what, Event)
-            and self.site_id is not None
-            and told.what.site_id != self.site_id
-        ):
-            return
+        if isinstance(what, Event):
+            if self.site_id is not None and what.site_id != self.site_id:
+                return
+            self.position = what.id
         if self.queue.full():
             while not self.queue.empty():
                 self.queue.get_nowait()
-            told = Told(told.position, told.what if told.what is Signal.END else Signal.RELOAD)
-        self.queue.put_nowait(told)
+            what = what if what is Signal.END else Signal.RELOAD
+        self.queue.put_nowait(Told(self.position, what))
 
 
 class Hub:
@@ -104,17 +105,20 @@ class Hub:
         async with self._starting:
             if self._tail is None or self._tail.done():
                 self._position = await asyncio.to_thread(self._last_id)
+                # A tail that a bug has ended leaves pages that no longer know where they stand.
+                self._tell_all(Signal.RELOAD)
                 self._tail = asyncio.create_task(self._run(), name="events tail")
             start = self._position
             self._listeners.add(listener)
         try:
             if self._is_closed:
-                listener.tell(Told(start, Signal.END))
-            first = await asyncio.to_thread(self._missed, site_id, after, start)
+                listener.tell(Signal.END)
+            position, first = await asyncio.to_thread(self._missed, site_id, after, start)
             # What the tail told meanwhile is newer than what was missed.
-            later = [listener.queue.get_nowait() for _ in range(listener.queue.qsize())]
-            for told in (*first, Told(start, Signal.PING), *later):
-                listener.tell(told)
+            later = [listener.queue.get_nowait().what for _ in range(listener.queue.qsize())]
+            listener.position = position
+            for what in (*first, Signal.PING, *later):
+                listener.tell(what)
             yield listener
         finally:
             self._listeners.discard(listener)
@@ -126,7 +130,7 @@ class Hub:
         """End every stream; call it when the process is asked to stop, pages come back by then."""
         self._is_closed = True
         for listener in self._listeners:
-            listener.tell(Told(self._position, Signal.END))
+            listener.tell(Signal.END)
 
     async def _run(self) -> None:
         pinged_at = monotonic()
@@ -149,7 +153,7 @@ class Hub:
 
     def _tell_all(self, what: Event | Signal) -> None:
         for listener in self._listeners:
-            listener.tell(Told(self._position, what))
+            listener.tell(what)
 
     def _look(self) -> tuple[Event, ...]:
         with reading(self._engine) as connection:
@@ -159,10 +163,14 @@ class Hub:
         with reading(self._engine) as connection:
             return last_id(connection)
 
-    def _missed(self, site_id: int | None, after: int, until: int) -> tuple[Told, ...]:
+    def _missed(
+        self, site_id: int | None, after: int, until: int
+    ) -> tuple[int, tuple[Event | Signal, ...]]:
+        """Return where a listener stands, and what it must be told to stand there."""
         with reading(self._engine) as connection:
-            is_known = 0 <= after <= last_id(connection)
+            position = last_id(connection, site_id, until)
+            is_known = 0 <= after <= last_id(connection, site_id)
             missed = seen_since(connection, site_id, after, until, MOST_TOLD_AGAIN + 1)
         if not is_known or len(missed) > MOST_TOLD_AGAIN:
-            return (Told(until, Signal.RELOAD),)
-        return tuple(Told(event.id, event) for event in missed)
+            return position, (Signal.RELOAD,)
+        return position, missed

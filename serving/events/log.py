@@ -92,9 +92,22 @@ def seen_since(
     return _events(connection, query.order_by(events.c.id).limit(limit))
 
 
-def last_id(connection: Connection) -> int:
-    """Return the id of the newest change, 0 where nothing ever changed."""
-    return connection.execute(select(func.max(events.c.id))).scalar() or 0
+def last_id(connection: Connection, site_id: int | None = None, until_id: int | None = None) -> int:
+    """Return the id of the newest change, of one site or of all; 0 where nothing ever changed.
+
+    Parameters
+    ----------
+    site_id
+        Who sees one site alone is told its ids alone: others would count what he must not see.
+    until_id
+        None: now.
+    """
+    query = select(func.max(events.c.id))
+    if site_id is not None:
+        query = query.where(events.c.site_id == site_id)
+    if until_id is not None:
+        query = query.where(events.c.id <= until_id)
+    return connection.execute(query).scalar() or 0
 
 
 def history(connection: Connection, case_id: str) -> tuple[Event, ...]:

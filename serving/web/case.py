@@ -27,7 +27,7 @@ def case_page(
     """Show a case, and record that it was looked at."""
     service, language = get_service(request), speaks(request)
     with reading(service.engine) as connection:
-        last_event = last_id(connection)
+        last_event = last_id(connection, who.site_id)
     detail = case_detail(service.engine, case_id, who.site_id)
     note_view(service.engine, who, case_id, "case", service.clock())
     found = None

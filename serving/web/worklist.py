@@ -77,7 +77,7 @@ def _values(request: Request, service: Service, asked: Question) -> Mapping[str,
     language = speaks(request)
     with reading(service.engine) as connection:
         # First, so that the stream tells again whatever comes while this page is made.
-        last_event = last_id(connection)
+        last_event = last_id(connection, asked.viewer_site_id)
         page = read_page(connection, asked, service.policy)
         counts = count_cases(connection, service.policy, asked.viewer_site_id)
         hospitals = known_sites(connection, asked.viewer_site_id)

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, text
 
 from serving.database.engine import reading, writing
 from serving.events import hub as hub_module
-from serving.events.hub import MOST_TOLD_AGAIN, MOST_WAITING, Hub, Listener, Signal, Told
+from serving.events.hub import MOST_TOLD_AGAIN, MOST_WAITING, Hub, Listener, Signal
 from serving.events.log import Event, Kind, history, last_id, record, tail
 from tests.serving.house import a_database
 from tests.serving.worklist.cases import ACase, add_cases, add_sites
@@ -85,6 +85,23 @@ def test_who_comes_back_hears_what_it_missed_and_nothing_twice(engine: Engine) -
     run(test)
 
 
+def test_who_sees_one_site_is_told_no_number_that_counts_another_s_events(engine: Engine) -> None:
+    for case_id in ("one", "two", "two"):
+        say(engine, case_id)
+
+    async def test() -> None:
+        hub = Hub(engine, ping_every_s=0.05)
+        async with hub.listen(1, 1) as listener:
+            await asyncio.to_thread(say, engine, "two")
+            positions = {(await listener.queue.get()).position for _ in range(10)}
+            assert positions == {1}
+        # Nor is the other site's newest one known to be one.
+        async with hub.listen(1, 3) as listener:
+            assert (await listener.queue.get()).what is Signal.RELOAD
+
+    run(test)
+
+
 @pytest.mark.parametrize("after", [10**6, -1])
 def test_a_page_of_another_log_is_told_to_load_anew(engine: Engine, after: int) -> None:
     async def test() -> None:
@@ -110,7 +127,7 @@ def test_a_listener_that_takes_nothing_holds_a_bounded_queue_and_then_loads_anew
     async def test() -> None:
         listener = Listener(None)
         for number in range(3 * MOST_WAITING):
-            listener.tell(Told(number, Event(number, "one", 1, 1, "received", {}, 1.0)))
+            listener.tell(Event(number, "one", 1, 1, "received", {}, 1.0))
             assert listener.queue.qsize() <= MOST_WAITING
         first = listener.queue.get_nowait()
         assert first.what is Signal.RELOAD

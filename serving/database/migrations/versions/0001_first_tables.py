@@ -258,6 +258,7 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(op.f("ix_events_case_id_id"), "events", ["case_id", "id"], unique=False)
+    op.create_index(op.f("ix_events_site_id_id"), "events", ["site_id", "id"], unique=False)
     op.create_table(
         "results",
         sa.Column("id", sa.Integer(), nullable=False),

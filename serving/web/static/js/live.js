@@ -3,8 +3,11 @@
 import { listen } from "/static/js/stream.js";
 
 // Soon after an event, and not more often than this while they keep coming.
-const SOON_MS = 120;
+// All open pages hear of it at once and must not all ask at once: each adds a wait of its own.
+const SOON_MS = 100;
+const SOON_SPREAD_MS = 400;
 const APART_MS = 700;
+const APART_SPREAD_MS = 600;
 const AGAIN_MS = 2000;
 const KEYS = "firstread-keys";
 
@@ -20,9 +23,10 @@ export function refresher(element) {
     lastAt = performance.now();
     htmx.trigger(element(), "refresh");
   };
-  const ask = (delay = SOON_MS) => {
+  const ask = (delay = SOON_MS + Math.random() * SOON_SPREAD_MS) => {
     isWanted = true;
-    const wait = Math.max(delay, lastAt + APART_MS - performance.now());
+    const apart = APART_MS + Math.random() * APART_SPREAD_MS;
+    const wait = Math.max(delay, lastAt + apart - performance.now());
     if (timer === null) timer = setTimeout(run, wait);
   };
   document.addEventListener("visibilitychange", () => { if (!document.hidden && isWanted) ask(); });
