@@ -35,7 +35,7 @@ def send(
     """Send every DICOM file of DIR by STOW-RS and say what became of each study.
 
     Files go out unchanged. What the server has already is not stored twice, so a broken
-    transmission is simply sent again. Exit code 10: something was refused.
+    transmission is simply sent again. Exit code 10: something was refused, or could not be sent.
     """
     from serving.sending.deliver import Patience, deliver, open_client
     from serving.sending.outgoing import find_outgoing
@@ -49,6 +49,8 @@ def send(
     ):
         for why, count in sorted(outgoing.skipped.items()):
             say(f"skipped: {count} file(s), {why}")
+        for lost in outgoing.broken:
+            say(f"not sent: {lost.path}, {lost.reason}; it may be a slice of a study")
         said = []
         for one in deliver(client, outgoing.studies, progress, Patience(patience)):
             said.append(one)
@@ -56,8 +58,10 @@ def send(
                 _tell(one)
     if as_json:
         studies = [asdict(one) for one in said]
-        tell_json({"studies": studies, "skipped": outgoing.skipped})
-    return EXIT_REFUSED if any(one.stored < one.files for one in said) else 0
+        broken = [{"file": str(lost.path), "reason": lost.reason} for lost in outgoing.broken]
+        tell_json({"studies": studies, "skipped": outgoing.skipped, "not_sent": broken})
+    is_whole = not outgoing.broken and all(one.stored == one.files for one in said)
+    return 0 if is_whole else EXIT_REFUSED
 
 
 def _tell(study: "Delivered") -> None:

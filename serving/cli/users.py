@@ -84,15 +84,24 @@ def list_all(as_json: JsonOption = False) -> None:
 
 @app.command("set-role")
 def set_role(
-    name: NameArgument, role: RoleOption, site: SiteOption = None, as_json: JsonOption = False
+    name: NameArgument,
+    role: RoleOption,
+    site: SiteOption = None,
+    all_sites: Annotated[
+        bool, typer.Option("--all-sites", help="Bind the user to no site any more.")
+    ] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Give a user another role and site; its sessions end."""
+    """Give a user another role; its site stays unless you say so. Its sessions end."""
     from serving.accounts import users
     from serving.database.engine import writing
 
+    if all_sites and site is not None:
+        raise UsageError("--site and --all-sites contradict each other")
     with opened() as engine, writing(engine) as connection:
         user = users.find_user(connection, name)
-        users.set_role(connection, user.id, role, _site_id(connection, site))
+        site_id = user.site_id if site is None else _site_id(connection, site)
+        users.set_role(connection, user.id, role, None if all_sites else site_id)
         user = users.find_user(connection, name)
     _tell_user(user, None, as_json)
 

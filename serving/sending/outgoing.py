@@ -49,11 +49,14 @@ class Outgoing:
     Attributes
     ----------
     skipped
-        Files that are no DICOM: why (a stable word) -> how many.
+        Files that are known to be no images: why (a stable word) -> how many.
+    broken
+        Files that may be images and cannot be sent: each may be a slice that is lost.
     """
 
     studies: tuple[OutgoingStudy, ...]
     skipped: dict[str, int]
+    broken: tuple[Unread, ...]
 
 
 @contextmanager
@@ -71,11 +74,17 @@ def find_outgoing(paths: Sequence[Path], progress: Progress = silent) -> Iterato
         sources = list(find_sources(paths, scratch, ZIP_LIMITS))
         studies: dict[str, list[OutgoingFile]] = defaultdict(list)
         skipped: dict[str, int] = defaultdict(int)
+        broken: list[Unread] = []
         for done, source in enumerate(sources, start=1):
             try:
                 study_uid, file = _read(source)
             except HeaderRefused as refused:
-                skipped[refused.reason] += 1
+                label = source.path if isinstance(source, Unread) else source.label
+                unread = Unread(label, refused.reason)
+                if unread.may_be_an_image:
+                    broken.append(unread)
+                else:
+                    skipped[refused.reason] += 1
             else:
                 studies[study_uid].append(file)
             progress(STAGE, done, len(sources))
@@ -87,6 +96,7 @@ def find_outgoing(paths: Sequence[Path], progress: Progress = silent) -> Iterato
         yield Outgoing(
             tuple(OutgoingStudy(uid, tuple(files)) for uid, files in sorted(studies.items())),
             dict(skipped),
+            tuple(broken),
         )
 
 

@@ -76,6 +76,18 @@ def test_a_role_changes_and_a_user_goes_and_comes_back(run: Run, data: Path) -> 
     engine.dispose()
 
 
+def test_another_role_widens_no_user_s_view(run: Run, data: Path) -> None:
+    as_json(run, "sites", "add", "county", "--name", "County")
+    as_json(run, "users", "add", "li", "--role", "sender", "--site", "county", "--generate")
+    assert as_json(run, "users", "set-role", "li", "--role", "reader")["site"] == "county"
+    assert (
+        run("users", "set-role", "li", "--role", "reader", "--site", "county", "--all-sites")[0]
+        == 2
+    )
+    wide = as_json(run, "users", "set-role", "li", "--role", "reader", "--all-sites")
+    assert wide["site"] is None
+
+
 @pytest.mark.parametrize(
     "words",
     [

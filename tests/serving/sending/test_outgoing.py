@@ -72,6 +72,21 @@ def test_a_study_that_was_refused_in_part_is_no_success(
     assert "failure reason 0xc000" in out
 
 
+def test_a_damaged_slice_is_named_and_is_no_success(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = Path(shutil.copytree(folder, tmp_path / "study"))
+    cut = min(study.glob("*.dcm"))
+    cut.write_bytes(cut.read_bytes()[:700])
+    stored = {"00081199": {"vr": "SQ", "Value": [{}] * 11}}
+    with a_server(json_reply(200, stored)) as server:
+        code = commands.run(["send", str(study), "--to", address(server)])
+    said = capsys.readouterr()
+    assert code == 10
+    assert "11 of 11 files" in said.out
+    assert cut.name in said.err
+
+
 def test_sending_needs_no_database_and_no_network_library_of_the_service() -> None:
     code = (
         "import sys, serving.sending.deliver\n"

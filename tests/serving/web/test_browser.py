@@ -329,7 +329,7 @@ def test_a_case_page_hears_that_its_result_was_superseded(visit: Open, house: Ru
     expect(page.get_by_text("A newer analysis is under way.")).to_be_visible()
     change_state(house, house.ids["limits"], AiState.WAITING, Kind.SETTLED, house.now)
     finish(house, house.ids["limits"], a_document(a_finding(1, 7.2, 0.85)), house.now)
-    expect(page.get_by_text("The series was analysed without limits.")).to_be_visible()
+    expect(page.get_by_text("The whole series was analysed.")).to_be_visible()
     expect(page.get_by_role("region", name="Earlier results")).to_be_visible()
     expect(page.get_by_role("region", name="History")).to_contain_text("gave way to a newer one")
 
