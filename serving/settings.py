@@ -1,5 +1,7 @@
 """The service's settings: ``FIRSTREAD_*`` in the environment, each with a default that works."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from firstread.errors import ConfigurationError
 
 PREFIX = "FIRSTREAD_"
+# Read elsewhere: by firstread send, by fault points and the engine ray, and by tests.
+OTHERS = frozenset(PREFIX + name for name in ("TOKEN", "FAULT", "RAY_FOLDER", "NO_SKIP"))
 
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -116,6 +120,29 @@ class Settings(BaseSettings):
     def store_folder(self) -> Path:
         """Root of the content-addressed store."""
         return self.data / "store"
+
+
+def refuse_unknown(names: Iterable[str]) -> None:
+    """Refuse variables that look like settings and are none: a misspelt one must not be no setting.
+
+    Parameters
+    ----------
+    names
+        Of the environment.
+
+    Raises
+    ------
+    ConfigurationError
+        ``configuration``: names the variable, and the setting that it resembles.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    for name in sorted(names):
+        if name.startswith(PREFIX) and name not in known | OTHERS:
+            alike = get_close_matches(name, known, 1)
+            raise ConfigurationError(
+                f"{name} is no setting",
+                advice=f"did you mean {alike[0]}?" if alike else "see docs/service.md",
+            )
 
 
 def read_settings(**changes: object) -> Settings:

@@ -4,6 +4,7 @@ What is wrong is told at once, with an exit code: settings, rules of urgency, th
 model package, the port. Only then are processes started.
 """
 
+import fcntl
 import logging
 import os
 import signal
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import FrameType
 
 from firstread.errors import ConfigurationError, OutputError, UsageError
@@ -26,7 +28,7 @@ from serving.service import logs
 from serving.service.demonstration import STUDIES
 from serving.service.processes import child_environment
 from serving.service.supervisor import Supervisor
-from serving.settings import Settings
+from serving.settings import Settings, refuse_unknown
 from serving.worklist.store import align_ranks
 from serving.worklist.urgency import read_policy
 
@@ -58,11 +60,12 @@ def up(settings: Settings, tell: Callable[[str], None]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
+    refuse_unknown(os.environ)
     policy = read_policy(settings.urgency)
     check_demonstration(settings)
     check_package(settings)
     make_data_folder(settings)
-    with listen(settings.host, settings.port) as listener:
+    with alone(settings.data), listen(settings.host, settings.port) as listener:
         address = address_of(listener)
         database = open_engine(settings.database_url)
         migrate(database)
@@ -167,6 +170,28 @@ def make_data_folder(settings: Settings) -> None:
             f"{settings.data} cannot be written: {reason}",
             advice="name another folder with --data or FIRSTREAD_DATA",
         )
+
+
+@contextmanager
+def alone(data: Path) -> Iterator[None]:
+    """Hold a data folder for this service: a second one would bury the workers of the first.
+
+    The kernel lets go of the lock when the process ends, however that happens.
+
+    Raises
+    ------
+    ConfigurationError
+        ``configuration``: a service runs on it.
+    """
+    with (data / "up.lock").open("w") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigurationError(
+                f"a service runs on {data} already",
+                advice="stop it, or name another folder with --data or FIRSTREAD_DATA",
+            ) from error
+        yield
 
 
 def listen(host: str, port: int) -> socket.socket:

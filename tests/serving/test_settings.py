@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from firstread.errors import ConfigurationError
-from serving.settings import read_settings
+from serving.settings import OTHERS, Settings, read_settings, refuse_unknown
 
 
 def test_defaults_need_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -39,3 +39,13 @@ def test_what_a_setting_cannot_be_is_told_by_its_name(
     monkeypatch.setenv(f"FIRSTREAD_{name}", value)
     with pytest.raises(ConfigurationError, match=f"FIRSTREAD_{name}"):
         read_settings()
+
+
+def test_a_misspelt_setting_is_told_with_what_it_resembles() -> None:
+    with pytest.raises(ConfigurationError, match="FIRSTREAD_SETTLE is no setting") as told:
+        refuse_unknown(["PATH", "FIRSTREAD_SETTLE"])
+    assert "FIRSTREAD_SETTLE_S" in told.value.advice
+
+
+def test_every_setting_and_what_others_read_is_known() -> None:
+    refuse_unknown(["HOME", *OTHERS, *(f"FIRSTREAD_{n.upper()}" for n in Settings.model_fields)])

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from firstread.errors import OutputError
-from serving.service.up import make_data_folder
+from firstread.errors import ConfigurationError, OutputError
+from serving.service.up import alone, make_data_folder
 from serving.settings import Settings
 
 
@@ -29,3 +29,13 @@ def test_a_file_is_no_data_folder(tmp_path: Path) -> None:
     (tmp_path / "var").write_text("")
     with pytest.raises(OutputError):
         make_data_folder(Settings(data=tmp_path / "var"))
+
+
+def test_two_services_never_run_on_one_folder(tmp_path: Path) -> None:
+    with alone(tmp_path):
+        with pytest.raises(ConfigurationError, match="runs on"), alone(tmp_path):
+            pass
+        with pytest.raises(ConfigurationError), alone(tmp_path):
+            pass
+    with alone(tmp_path):
+        pass
