@@ -164,7 +164,7 @@ def _page(request: Request, asked: Question) -> WorklistAnswer:
     service = get_service(request)
     with reading(service.engine) as connection:
         page = read_page(connection, asked, service.policy)
-        counts = count_cases(connection, service.policy, asked.viewer_site_id)
+        counts = count_cases(connection, asked, service.policy)
     return WorklistAnswer(
         cases=page.rows,
         after=page.rows[-1].place.text() if page.rows and page.has_after else None,

@@ -30,7 +30,7 @@ class FindingWords:
     where: str
     size_mm: str
     mean_mm: str
-    volume_ml: str
+    volume_mm3: str
     mean_hu: str
     score: str
     slices: str
@@ -187,7 +187,7 @@ def _finding(
         where=where,
         size_mm=f"{finding['long_axis_mm']:.1f} × {finding['short_axis_mm']:.1f}",
         mean_mm=f"{finding['mean_diameter_mm']:.1f}",
-        volume_ml=f"{finding['volume_mm3'] / 1000:.2f}",
+        volume_mm3=f"{finding['volume_mm3']:.0f}",
         mean_hu=f"{finding['mean_hu']:.0f}",
         score=f"{finding['score']:.2f}",
         # From 1, as the key image counts.

@@ -73,6 +73,8 @@ class RowWords:
     arrived_at: float
     due_at: float
     ai: AiWords
+    # Of the study, whatever its analysis says.
+    marks: tuple[str, ...]
 
 
 def row_words(row: Row, language: Language) -> RowWords:
@@ -92,6 +94,7 @@ def row_words(row: Row, language: Language) -> RowWords:
         arrived_at=row.arrived_at,
         due_at=row.due_at,
         ai=ai_words(row.ai_state, row.summary, language),
+        marks=(sentence("page.mark.conflict", language),) if row.has_conflicts else (),
     )
 
 

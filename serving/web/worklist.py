@@ -11,12 +11,12 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from serving.accounts.caller import Caller, Right
 from serving.database.engine import reading
 from serving.events.log import last_id
-from serving.http.dependencies import Service, caller, get_service
+from serving.http.dependencies import Service, caller, get_service, who_asks
 from serving.http.pages import render, speaks
 from serving.web.live import live_values
 from serving.web.words import row_words
@@ -34,8 +34,10 @@ Reader = Annotated[Caller, Depends(caller(Right.READ))]
 
 
 @router.get("/")
-def worklist_page(request: Request, who: Reader) -> Response:
-    """Show the list, as an address asks."""
+def worklist_page(request: Request, who: Annotated[Caller, Depends(who_asks)]) -> Response:
+    """Show the list, as an address asks; whose role has no list is led to what it has."""
+    if not who.may(Right.READ):
+        return RedirectResponse("/account", status_code=303)
     asked = _read(who, {**request.query_params, "search": ""})
     return _show(request, "worklist.html", asked)
 
@@ -79,7 +81,7 @@ def _values(request: Request, service: Service, asked: Question) -> Mapping[str,
         # First, so that the stream tells again whatever comes while this page is made.
         last_event = last_id(connection, asked.viewer_site_id)
         page = read_page(connection, asked, service.policy)
-        counts = count_cases(connection, service.policy, asked.viewer_site_id)
+        counts = count_cases(connection, asked, service.policy)
         hospitals = known_sites(connection, asked.viewer_site_id)
     return {
         **live_values(service, last_event, language),
@@ -89,7 +91,7 @@ def _values(request: Request, service: Service, asked: Question) -> Mapping[str,
         "counts": counts,
         "hospitals": hospitals,
         "classes": [rule.name.value for rule in service.policy.classes],
-        "is_filtered": counts.all > 0,
+        "is_filtered": not asked.is_for_all,
         "address": str(request.base_url).rstrip("/"),
     }
 

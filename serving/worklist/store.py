@@ -10,13 +10,23 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, Select, func, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    exists,
+    func,
+    select,
+    tuple_,
+    update,
+)
 
-from serving.database.tables import cases, sites, studies
+from serving.database.tables import cases, conflicts, sites, studies
 from serving.errors import BadRequest
 from serving.search import has_controls, search_terms
 from serving.worklist.states import AiState, UrgencyClass
@@ -92,6 +102,11 @@ class Question:
     before: Place | None = None
     rows: int = PAGE_ROWS
 
+    @property
+    def is_for_all(self) -> bool:
+        """Whether it asks for everything that its viewer may see."""
+        return self == Question(self.viewer_site_id, rows=self.rows)
+
 
 def read_question(
     viewer_site_id: int | None,
@@ -164,6 +179,8 @@ class Row:
     site_id: int
     site_code: str
     site_name: str
+    # Images came under UIDs that others have: kept apart, for somebody to look into.
+    has_conflicts: bool
 
     @property
     def place(self) -> Place:
@@ -202,6 +219,7 @@ def page_query(question: Question, policy: UrgencyPolicy, limit: int) -> Select[
             *(studies.c[name] for name in _STUDY_COLUMNS),
             sites.c.code.label("site_code"),
             sites.c.name.label("site_name"),
+            exists().where(conflicts.c.study_id == cases.c.study_id).label("has_conflicts"),
         )
         .join(ids, ids.c.id == cases.c.id)
         .join(studies, studies.c.id == cases.c.study_id)
@@ -276,13 +294,13 @@ class Counts:
         return sum(self.states.values())
 
 
-def count_cases(connection: Connection, policy: UrgencyPolicy, site_id: int | None) -> Counts:
-    """Count the cases of a site, or of all; one pass over an index."""
-    query = select(cases.c.ai_state, cases.c.class_rank, func.count()).group_by(
-        cases.c.ai_state, cases.c.class_rank
+def count_cases(connection: Connection, question: Question, policy: UrgencyPolicy) -> Counts:
+    """Count what a question finds if it asks for no state; one pass over an index."""
+    query = (
+        select(cases.c.ai_state, cases.c.class_rank, func.count())
+        .where(*_conditions(replace(question, ai_state=None), policy))
+        .group_by(cases.c.ai_state, cases.c.class_rank)
     )
-    if site_id is not None:
-        query = query.where(cases.c.site_id == site_id)
     states: Counter[AiState] = Counter(dict.fromkeys(AiState, 0))
     classes: Counter[UrgencyClass] = Counter(dict.fromkeys(UrgencyClass, 0))
     for state, rank, count in connection.execute(query):

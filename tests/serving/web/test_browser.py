@@ -223,8 +223,9 @@ def test_a_search_finds_and_stands_in_no_address(visit: Open, house: Running, ty
     assert page.url == house.url + "/"
 
 
+@pytest.mark.parametrize("way", ["browser", "key", "link"])
 def test_the_search_is_still_there_after_coming_back_from_a_case(
-    visit: Open, house: Running
+    visit: Open, house: Running, way: str
 ) -> None:
     page = visit()
     page.get_by_label("Search").fill("P300")
@@ -232,7 +233,14 @@ def test_the_search_is_still_there_after_coming_back_from_a_case(
     page.wait_for_function("() => history.state && history.state.search === 'P300'")
     page.locator("tr[data-case] a").click()
     page.wait_for_url(re.compile("/cases/"))
-    page.go_back()
+    match way:
+        case "browser":
+            page.go_back()
+        case "key":
+            expect(page.locator("body")).to_have_attribute("data-live", "true")
+            page.keyboard.press("u")
+        case _:
+            page.locator("#back").click()
     expect(page.get_by_label("Search")).to_have_value("P300")
     expect(page.locator("tr[data-case]")).to_have_count(1)
 

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from serving.accounts.caller import Role
+from serving.archive.filing import add_conflict
 from serving.database.engine import writing
+from serving.database.tables import cases
 from serving.worklist.states import AiState
 from tests.serving.house import House, a_house
 from tests.serving.worklist.cases import ACase, a_finding, a_summary, add_cases
@@ -41,10 +44,39 @@ def test_a_reader_sees_all_hospitals_and_a_sender_its_own(house: House) -> None:
 
 
 @pytest.mark.parametrize("role", [Role.RESEARCHER, Role.MLOPS])
-@pytest.mark.parametrize("path", ["/", "/cases/x", "/events", "/api/v1/worklist"])
+@pytest.mark.parametrize("path", ["/cases/x", "/events", "/api/v1/worklist"])
 def test_who_sees_no_patient_sees_no_list(house: House, role: Role, path: str) -> None:
     house.user("other", role)
     assert house.logged_in("other").get(path).status_code == 403
+
+
+@pytest.mark.parametrize("role", [Role.RESEARCHER, Role.MLOPS])
+def test_who_has_no_list_is_led_to_the_own_account(house: House, role: Role) -> None:
+    house.user("other", role)
+    answer = house.logged_in("other").get("/")
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/account")
+
+
+def test_images_that_contradict_others_are_marked_whatever_the_analysis_says(house: House) -> None:
+    site = house.site("first")
+    case_id = a_case(house, site, ai_state=AiState.SCORED, findings=(), summary=a_summary())
+    house.user("reader", Role.READER)
+    client = house.logged_in("reader")
+    assert "conflicting images" not in client.get("/").text
+    with writing(house.engine) as connection:
+        study_id = connection.execute(
+            select(cases.c.study_id).where(cases.c.id == case_id)
+        ).scalar_one()
+        add_conflict(
+            connection,
+            {
+                "study_id": study_id, "site_id": site, "sop_instance_uid": "2.25.1",
+                "sha256": "0" * 64, "size_bytes": 1, "received_at": 1.0,
+            },
+        )  # fmt: skip
+    assert "conflicting images" in client.get("/").text
+    (row,) = client.get("/api/v1/worklist").json()["cases"]
+    assert row["has_conflicts"]
 
 
 @pytest.mark.parametrize(

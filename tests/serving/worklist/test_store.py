@@ -150,14 +150,28 @@ def test_who_belongs_to_a_site_sees_no_other_whatever_is_asked(full: Engine) -> 
     assert {row.site_id for row in walk(full, Question(viewer_site_id=3))} == {3}
     assert walk(full, Question(viewer_site_id=3, site_id=2)) == []
     with reading(full) as connection:
-        counts = count_cases(connection, POLICY, 3)
+        counts = count_cases(connection, Question(viewer_site_id=3), POLICY)
     assert counts.all == len(walk(full, Question(viewer_site_id=3)))
 
 
-def test_counts_are_those_of_the_list(full: Engine) -> None:
+@pytest.mark.parametrize(
+    "asked",
+    [
+        Question(),
+        Question(site_id=2),
+        Question(urgency_class=UrgencyClass.ROUTINE),
+        Question(search="王"),
+        Question(viewer_site_id=3, search="王"),
+    ],
+)
+@pytest.mark.parametrize("state", [None, AiState.SCORED])
+def test_counts_of_all_states_are_those_of_the_list(
+    full: Engine, asked: Question, state: AiState | None
+) -> None:
     with reading(full) as connection:
-        counts = count_cases(connection, POLICY, None)
-    rows = walk(full, Question())
+        counts = count_cases(connection, replace(asked, ai_state=state), POLICY)
+    rows = walk(full, asked)
+    assert rows
     assert counts.states == {state: sum(row.ai_state is state for row in rows) for state in AiState}
     assert counts.classes == {
         name: sum(row.urgency_class is name for row in rows) for name in UrgencyClass

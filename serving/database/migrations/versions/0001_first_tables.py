@@ -146,7 +146,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_cases_order",
         "cases",
-        ["class_rank", "due_at", "arrived_at", "id", "search"],
+        ["class_rank", "due_at", "arrived_at", "id", "search", "ai_state"],
         unique=False,
     )
     op.create_index(

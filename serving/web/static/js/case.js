@@ -10,4 +10,18 @@ follow(
   () => refresh(),
 );
 
-onKey({ u: () => { location.href = "/"; }, "?": openHelp });
+// Back to the list as it was left: what was searched there stands in no address.
+function back() {
+  const from = document.referrer && new URL(document.referrer);
+  const isOfList = from && from.origin === location.origin && ["/", "/worklist"].includes(from.pathname);
+  if (isOfList && history.length > 1) history.back();
+  else location.href = "/";
+}
+
+document.addEventListener("click", (event) => {
+  if (!event.target.closest("#back") || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  back();
+});
+
+onKey({ u: back, "?": openHelp });
