@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from firstread.errors import ConfigurationError
@@ -17,6 +17,8 @@ OTHERS = frozenset(PREFIX + name for name in ("TOKEN", "FAULT", "RAY_FOLDER", "N
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=1)]
+# A worker that was late once must not lose its job.
+LEASE_HEARTBEATS = 3
 MIB = 1 << 20
 GIB = 1 << 30
 
@@ -111,6 +113,15 @@ class Settings(BaseSettings):
     log: Path | None = None
     secure_cookies: bool = False
 
+    @model_validator(mode="after")
+    def _a_lease_outlasts_a_heartbeat(self) -> Self:
+        if self.lease_s < LEASE_HEARTBEATS * self.heartbeat_s:
+            raise ValueError(
+                f"a lease (LEASE_S, {self.lease_s:g} s) must last {LEASE_HEARTBEATS} heartbeats "
+                f"(HEARTBEAT_S, {self.heartbeat_s:g} s): one may be late"
+            )
+        return self
+
     @property
     def database_url(self) -> str:
         """The SQLAlchemy URL."""
@@ -164,6 +175,8 @@ def read_settings(**changes: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = PREFIX + ".".join(str(part) for part in first["loc"]).upper()
+        what = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
         raise ConfigurationError(
-            f"{name}: {first['msg']}", advice="see docs/service.md for what it may be"
+            f"{name}: {what}" if first["loc"] else what,
+            advice="see docs/service.md for what it may be",
         ) from error

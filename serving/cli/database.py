@@ -1,17 +1,30 @@
-"""The database that account commands work on: that of ``FIRSTREAD_DATA``, brought up to date."""
+"""The database that account commands work on, brought up to date."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", help="Folder of the service's data; default FIRSTREAD_DATA, or ./var."),
+]
+
 
 @contextmanager
-def opened() -> Iterator["Engine"]:
+def opened(data: Path | None = None) -> Iterator["Engine"]:
     """Give the engine of the configured database, migrated.
+
+    Parameters
+    ----------
+    data
+        The folder that ``firstread up`` was given; None: as configured.
 
     Raises
     ------
@@ -22,7 +35,7 @@ def opened() -> Iterator["Engine"]:
     from serving.database.migrate import migrate
     from serving.settings import read_settings
 
-    engine = open_engine(read_settings().database_url)
+    engine = open_engine(read_settings(data=data).database_url)
     try:
         migrate(engine)
         yield engine

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from firstread.errors import UsageError
-from serving.cli.database import iso, opened
+from serving.cli.database import DataOption, iso, opened
 from serving.cli.output import say, tell, tell_json
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 
 @app.command("list")
-def list_all(as_json: JsonOption = False) -> None:
+def list_all(data: DataOption = None, as_json: JsonOption = False) -> None:
     """List the studies that are queued, leased or quarantined, in the order of the queue."""
     from serving.database.engine import reading
     from serving.studies.retry import list_jobs
 
-    with opened() as engine, reading(engine) as connection:
+    with opened(data) as engine, reading(engine) as connection:
         rows = [_row(job) for job in list_jobs(connection, time.time())]
     if as_json:
         tell_json(rows)
@@ -43,6 +43,7 @@ def retry(
         str | None, typer.Argument(metavar="CASE", help="As firstread jobs list names it.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every study in quarantine.")] = False,
+    data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Put studies in quarantine back into the queue, at their old place."""
@@ -50,7 +51,7 @@ def retry(
 
     if everything == (case is not None):
         raise UsageError("a CASE or --all, one of the two", advice="firstread jobs retry --help")
-    with opened() as engine:
+    with opened(data) as engine:
         back = studies.retry(engine, case, time.time())
     if as_json:
         tell_json(list(back))

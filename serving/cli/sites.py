@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serving.cli.database import iso, opened
+from serving.cli.database import DataOption, iso, opened
 from serving.cli.output import say, tell, tell_json
 from serving.worklist.states import OrderedClass
 
@@ -42,13 +42,14 @@ def add(
     name: Annotated[str, typer.Option("--name", help="As people read it.")],
     ordered_class: ClassOption = None,
     application: ApplicationOption = None,
+    data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Add a site: routine, applied for on arrival, where nothing else is said."""
     from serving.accounts.sites import add_site, find_site
     from serving.database.engine import writing
 
-    with opened() as engine, writing(engine) as connection:
+    with opened(data) as engine, writing(engine) as connection:
         add_site(
             connection,
             code=code,
@@ -62,12 +63,12 @@ def add(
 
 
 @app.command("list")
-def list_all(as_json: JsonOption = False) -> None:
+def list_all(data: DataOption = None, as_json: JsonOption = False) -> None:
     """List all sites."""
     from serving.accounts.sites import list_sites
     from serving.database.engine import reading
 
-    with opened() as engine, reading(engine) as connection:
+    with opened(data) as engine, reading(engine) as connection:
         _tell_sites(list_sites(connection), as_json)
 
 
@@ -77,13 +78,14 @@ def set_values(
     name: Annotated[str | None, typer.Option("--name", help="As people read it.")] = None,
     ordered_class: ClassOption = None,
     application: ApplicationOption = None,
+    data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Change a site; cases that are there keep their class."""
     from serving.accounts.sites import find_site, set_site
     from serving.database.engine import writing
 
-    with opened() as engine, writing(engine) as connection:
+    with opened(data) as engine, writing(engine) as connection:
         set_site(
             connection,
             find_site(connection, code).id,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from serving.cli.database import iso, opened
+from serving.cli.database import DataOption, iso, opened
 from serving.cli.output import say, tell, tell_json
 
 app = typer.Typer(help="Tokens for the programs of a site.", no_args_is_help=True)
@@ -17,6 +17,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 def add(
     site: Annotated[str, typer.Option("--site", metavar="CODE", help="Whose studies it sends.")],
     label: Annotated[str, typer.Option("--label", help="What it is for: a gateway, a script.")],
+    data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a token and print it, once: it sends studies of its site and reads them back."""
@@ -24,7 +25,7 @@ def add(
     from serving.accounts.tokens import issue_token
     from serving.database.engine import writing
 
-    with opened() as engine, writing(engine) as connection:
+    with opened(data) as engine, writing(engine) as connection:
         token_id, secret = issue_token(
             connection, site_id=find_site(connection, site).id, label=label, now=time.time()
         )
@@ -36,12 +37,12 @@ def add(
 
 
 @app.command("list")
-def list_all(as_json: JsonOption = False) -> None:
+def list_all(data: DataOption = None, as_json: JsonOption = False) -> None:
     """List all tokens; the secrets themselves are not known any more."""
     from serving.accounts.tokens import list_tokens
     from serving.database.engine import reading
 
-    with opened() as engine, reading(engine) as connection:
+    with opened(data) as engine, reading(engine) as connection:
         rows = [
             {
                 "id": token.id,
@@ -67,13 +68,15 @@ def list_all(as_json: JsonOption = False) -> None:
 
 @app.command("revoke")
 def revoke(
-    token_id: Annotated[int, typer.Argument(metavar="ID")], as_json: JsonOption = False
+    token_id: Annotated[int, typer.Argument(metavar="ID")],
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Let a token do nothing from now on."""
     from serving.accounts.tokens import revoke_token
     from serving.database.engine import writing
 
-    with opened() as engine, writing(engine) as connection:
+    with opened(data) as engine, writing(engine) as connection:
         revoke_token(connection, token_id, time.time())
     if as_json:
         tell_json({"id": token_id, "revoked": True})

@@ -6,13 +6,14 @@ A password is typed, piped in or made: never an argument, which others can read 
 import sys
 import time
 from getpass import getpass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from firstread.errors import UsageError
 from serving.accounts.caller import Role
-from serving.cli.database import iso, opened
+from serving.cli.database import DataOption, iso, opened
 from serving.cli.output import say, tell, tell_json
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def add(
     role: RoleOption,
     site: SiteOption = None,
     generate: GenerateOption = False,
+    data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Add a user; the password is asked for, or read from standard input."""
@@ -49,7 +51,7 @@ def add(
 
     password = _password(generate)
     password_hash = hash_password(password)
-    with opened() as engine, writing(engine) as connection:
+    with opened(data) as engine, writing(engine) as connection:
         add_user(
             connection,
             name=name,
@@ -63,12 +65,12 @@ def add(
 
 
 @app.command("list")
-def list_all(as_json: JsonOption = False) -> None:
+def list_all(data: DataOption = None, as_json: JsonOption = False) -> None:
     """List all users."""
     from serving.accounts.users import list_users
     from serving.database.engine import reading
 
-    with opened() as engine, reading(engine) as connection:
+    with opened(data) as engine, reading(engine) as connection:
         rows = [_row(user) for user in list_users(connection)]
     if as_json:
         tell_json(rows)
@@ -90,6 +92,7 @@ def set_role(
     all_sites: Annotated[
         bool, typer.Option("--all-sites", help="Bind the user to no site any more.")
     ] = False,
+    data: DataOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Give a user another role; its site stays unless you say so. Its sessions end."""
@@ -98,7 +101,7 @@ def set_role(
 
     if all_sites and site is not None:
         raise UsageError("--site and --all-sites contradict each other")
-    with opened() as engine, writing(engine) as connection:
+    with opened(data) as engine, writing(engine) as connection:
         user = users.find_user(connection, name)
         site_id = user.site_id if site is None else _site_id(connection, site)
         users.set_role(connection, user.id, role, None if all_sites else site_id)
@@ -108,14 +111,17 @@ def set_role(
 
 @app.command("password")
 def password(
-    name: NameArgument, generate: GenerateOption = False, as_json: JsonOption = False
+    name: NameArgument,
+    generate: GenerateOption = False,
+    data: DataOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Give a user another password; its sessions end."""
     from serving.accounts import users
     from serving.accounts.passwords import hash_password
     from serving.database.engine import reading, writing
 
-    with opened() as engine:
+    with opened(data) as engine:
         # Before anything is typed.
         with reading(engine) as connection:
             user = users.find_user(connection, name)
@@ -127,26 +133,26 @@ def password(
 
 
 @app.command("deactivate")
-def deactivate(name: NameArgument, as_json: JsonOption = False) -> None:
+def deactivate(name: NameArgument, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Let a user in no more; its sessions end, what it did stays on record."""
     from serving.accounts import users
 
-    _tell_user(_changed(name, users.deactivate), None, as_json)
+    _tell_user(_changed(name, users.deactivate, data), None, as_json)
 
 
 @app.command("activate")
-def activate(name: NameArgument, as_json: JsonOption = False) -> None:
+def activate(name: NameArgument, data: DataOption = None, as_json: JsonOption = False) -> None:
     """Let a user in again."""
     from serving.accounts import users
 
-    _tell_user(_changed(name, users.activate), None, as_json)
+    _tell_user(_changed(name, users.activate, data), None, as_json)
 
 
-def _changed(name: str, change: Any) -> "User":
+def _changed(name: str, change: Any, data: Path | None) -> "User":
     from serving.accounts import users
     from serving.database.engine import writing
 
-    with opened() as engine, writing(engine) as connection:
+    with opened(data) as engine, writing(engine) as connection:
         change(connection, users.find_user(connection, name).id)
         return users.find_user(connection, name)
 

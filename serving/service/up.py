@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 
-from firstread.errors import ConfigurationError, OutputError, UsageError
+from firstread.errors import ConfigurationError, OutputError
 from serving.accounts import demonstration
 from serving.accounts.users import FIRST_ADMIN, ensure_first_admin
 from serving.archive.store import Store
@@ -136,14 +136,14 @@ def check_package(settings: Settings) -> None:
     ------
     PackageError
         ``package-missing``, ``package-damaged``, ``package-refused``
-    UsageError
-        ``usage``: it has no such operating point.
+    ConfigurationError
+        ``configuration``: it has no such operating point.
     """
     from models.package import load_package, locate
 
     points = load_package(locate(settings.package)).description.operating_points
     if settings.operating_point not in points:
-        raise UsageError(
+        raise ConfigurationError(
             f"FIRSTREAD_OPERATING_POINT: the package has no {settings.operating_point!r}",
             advice="choose one of " + ", ".join(points),
         )

@@ -41,6 +41,15 @@ def test_what_a_setting_cannot_be_is_told_by_its_name(
         read_settings()
 
 
+def test_a_lease_lasts_three_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIRSTREAD_HEARTBEAT_S", "3")
+    monkeypatch.setenv("FIRSTREAD_LEASE_S", "9")
+    assert read_settings().lease_s == 9
+    monkeypatch.setenv("FIRSTREAD_LEASE_S", "8.9")
+    with pytest.raises(ConfigurationError, match=r"^a lease .*LEASE_S.* must last 3 heartbeats"):
+        read_settings()
+
+
 def test_a_misspelt_setting_is_told_with_what_it_resembles() -> None:
     with pytest.raises(ConfigurationError, match="FIRSTREAD_SETTLE is no setting") as told:
         refuse_unknown(["PATH", "FIRSTREAD_SETTLE"])

@@ -41,6 +41,18 @@ def test_a_user_of_a_new_site_is_made_in_an_empty_folder(run: Run) -> None:
     assert (code, out.split()) == (0, ["li", "sender", "county"])
 
 
+def test_another_folder_is_named_by_every_command(run: Run, tmp_path: Path, data: Path) -> None:
+    there = ("--data", tmp_path / "demo")
+    as_json(run, "sites", "add", "county", "--name", "County", *there)
+    as_json(run, "users", "add", "li", "--role", "reader", "--generate", *there)
+    token = as_json(run, "tokens", "add", "--site", "county", "--label", "pacs", *there)
+    as_json(run, "tokens", "revoke", token["id"], *there)
+    for words, expected in (("sites", "county"), ("users", "li"), ("tokens", "revoked")):
+        assert expected in run(words, "list", *there)[1]
+    assert run("jobs", "list", *there)[0] == 0
+    assert not data.exists()
+
+
 def test_a_piped_password_is_taken_and_shown_nowhere(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
