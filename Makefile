@@ -32,8 +32,9 @@ check: .venv/.complete ## style, types and the direction of imports
 	$(BIN)/lint-imports
 
 format: .venv/.complete ## put the code into shape
-	$(BIN)/ruff check --fix .
+	$(BIN)/ruff check --fix --exit-zero --quiet .
 	$(BIN)/ruff format .
+	$(BIN)/ruff check .
 
 bench: .venv/.complete ## seconds and memory of each stage, beside the limit and a peer; writes bench*.json
 	$(BIN)/python -m tests.bench --json bench.json

@@ -1,12 +1,19 @@
-"""With FIRSTREAD_NO_SKIP=1 a skipped test is a failure, unless its reason stands here."""
+"""With FIRSTREAD_NO_SKIP=1 a skipped test is a failure, unless its reason stands here.
+
+No property is given a time: how long an example takes says what else the machine does.
+"""
 
 import os
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
+
+settings.register_profile("firstread", deadline=None)
+settings.load_profile("firstread")
 
 ALLOWED_SKIPS = ("../shared is absent", "no CUDA device", "no AMX")
 

@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict
 
@@ -61,7 +61,6 @@ def test_a_merged_key_may_be_said_again() -> None:
 
 
 @given(st.text(st.sampled_from("ab: -[]{}&*!?|>'\"#%@,\n\t01.2~<\\\x00\u4e00"), max_size=60))
-@settings(deadline=None)
 def test_whatever_the_text_it_is_a_document_or_a_fault_with_a_line(text: str) -> None:
     with suppress(ConfigurationError):
         load(text, Outer, name="x.yaml")

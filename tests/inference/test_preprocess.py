@@ -100,7 +100,7 @@ def test_the_network_grid_holds_the_box_and_its_margin(name: str) -> None:
     assert np.all(inside <= np.array(grid.shape_zyx) - margin + 1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     first=st.tuples(st.integers(0, 5), st.integers(0, 18), st.integers(0, 18)),
     last=st.tuples(st.integers(7, 14), st.integers(20, 44), st.integers(20, 40)),

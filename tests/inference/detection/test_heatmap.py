@@ -173,7 +173,7 @@ def test_candidates_come_by_falling_score() -> None:
     assert scores == sorted(scores, reverse=True)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     index=st.tuples(st.floats(16, 31), st.floats(16, 23), st.floats(16, 39)),
     diameter_mm=st.floats(5, 12),

@@ -507,7 +507,7 @@ def test_the_names_of_a_study_decide_for_its_body_parts(tmp_path: Path) -> None:
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_a_damaged_enhanced_file_is_an_instance_or_has_a_reason(data: st.DataObject) -> None:
     damaged = bytearray(raw.enhanced_file(SHARED_GROUPS, *PER_FRAME_GROUPS))
     for _ in range(data.draw(st.integers(1, 8))):

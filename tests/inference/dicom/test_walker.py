@@ -305,7 +305,7 @@ def test_a_walk_ends_when_its_time_is_over() -> None:
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_a_damaged_header_gives_a_header_or_a_reason(data: st.DataObject) -> None:
     syntax = data.draw(st.sampled_from([IMPLICIT_LITTLE, EXPLICIT_LITTLE, EXPLICIT_BIG]))
     damaged = bytearray(raw.ct_file(syntax))

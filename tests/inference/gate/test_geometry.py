@@ -73,7 +73,7 @@ def test_slices_are_ordered_by_position_and_never_by_number() -> None:
 
 
 @given(st.randoms(use_true_random=False))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_order_of_files_does_not_matter(random: Random) -> None:
     instances = [
         *slices_at(heights(50)),
@@ -92,7 +92,7 @@ def test_the_order_of_files_does_not_matter(random: Random) -> None:
 
 
 @given(st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_every_gap_is_named_with_its_place_and_none_is_invented(data: st.DataObject) -> None:
     whole = heights(60)
     removed = set(data.draw(st.lists(st.integers(1, 58), min_size=1, max_size=30, unique=True)))

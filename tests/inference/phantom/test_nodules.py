@@ -11,7 +11,7 @@ from inference.phantom.trees import Tubes
 from tests.builders import a_phantom
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     centre=st.tuples(*[st.floats(20, 21)] * 3),
     slices_a_radius=st.floats(1, 6),

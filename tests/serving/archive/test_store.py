@@ -30,7 +30,7 @@ def temporary(store: Store) -> list[Path]:
     return list((store.folder / "tmp").iterdir())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(chunks=st.lists(st.binary(max_size=2000), max_size=5))
 def test_what_was_kept_reads_back_under_its_hash(
     chunks: list[bytes], tmp_path_factory: pytest.TempPathFactory

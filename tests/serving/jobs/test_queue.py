@@ -396,4 +396,4 @@ class QueueLaws(RuleBasedStateMachine):
 
 
 TestQueueLaws = QueueLaws.TestCase
-TestQueueLaws.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
+TestQueueLaws.settings = settings(max_examples=20, stateful_step_count=25)

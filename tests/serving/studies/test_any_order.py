@@ -214,7 +214,6 @@ def explored(examples: int, steps: int) -> Any:
     case.settings = settings(
         max_examples=examples,
         stateful_step_count=steps,
-        deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
     )
     return case

@@ -149,7 +149,7 @@ def test_a_private_class_without_pixels_is_no_source() -> None:
     assert not is_acquired("1.3.12.2.1107.5.9.1", "CT", has_pixels=False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     changes=st.lists(st.tuples(st.integers(0, 700), st.integers(0, 255)), min_size=1, max_size=6)
 )

@@ -27,7 +27,7 @@ def bank() -> Bank:
     )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     diameter_mm=st.floats(5, 16),
     slice_mm=st.sampled_from([1.0, 1.25, 2.5, 5.0]),
