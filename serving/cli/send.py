@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # Something of it was refused: exit code of a command that otherwise went well.
 EXIT_REFUSED = 10
+MOST_REASONS = 5
 
 
 def send(
@@ -70,5 +71,7 @@ def _tell(study: "Delivered") -> None:
     reasons = Counter(
         each.comment or f"failure reason {each.reason:#06x}" for each in study.refused
     )
-    for reason, count in reasons.most_common(5):
+    for reason, count in reasons.most_common(MOST_REASONS):
         tell(f"  refused: {count}, {reason}")
+    if others := reasons.total() - sum(count for _, count in reasons.most_common(MOST_REASONS)):
+        tell(f"  refused: {others} for other reasons; --json lists them all")

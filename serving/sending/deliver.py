@@ -148,7 +148,9 @@ def _greet(client: httpx.Client) -> None:
         _refuse_for_good(error)
         return
     if status in (401, 403):
-        raise NotDelivered(f"{client.base_url.host}: status {status}", advice=_advice(status))
+        raise NotDelivered(
+            f"{client.base_url.host}: status {status}", advice=_advice(client, status)
+        )
 
 
 def _persist(
@@ -171,7 +173,7 @@ def _persist(
             if answer.status in _OF_THIS_REQUEST:
                 return _all_refused(batch, answer)
             if answer.status not in _LATER:
-                raise NotDelivered(what, advice=_advice(answer.status))
+                raise NotDelivered(what, advice=_advice(client, answer.status))
             asked_s = answer.retry_after_s
         count.settle(0)
         pause_s = max(wait_s, asked_s or 0.0)
@@ -202,7 +204,9 @@ def _refuse_for_good(error: httpx.TransportError) -> None:
         cause = cause.__cause__ or cause.__context__
 
 
-def _advice(status: int) -> str:
+def _advice(client: httpx.Client, status: int) -> str:
+    if status == 401 and "Authorization" not in client.headers:
+        return "give your site's token with --token, or better in FIRSTREAD_TOKEN"
     if status in (401, 403):
         return "the token is unknown, revoked or another site's: ask for one, firstread tokens add"
     if status == 404:

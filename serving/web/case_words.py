@@ -60,7 +60,7 @@ class ResultWords:
     reasons, notes
         Sentences: why it was not scored, or with what limits; what else must be known.
     series, series_why
-        Which series was scored; why is in the words of the choice, which are English.
+        Which series was scored, and why.
     """
 
     status: str

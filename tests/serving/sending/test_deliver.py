@@ -212,6 +212,21 @@ def test_a_wrong_token_is_told_before_anything_is_sent(tmp_path: Path) -> None:
         assert server.bodies == []
 
 
+@pytest.mark.parametrize(
+    ("token", "advice"), [("", "FIRSTREAD_TOKEN"), ("known", "firstread tokens add")]
+)
+def test_who_gave_no_token_is_told_how_and_who_gave_one_that_it_is_no_good(
+    tmp_path: Path, token: str, advice: str
+) -> None:
+    with (
+        a_server(json_reply(401, {"detail": "because"})) as server,
+        open_client(address(server), token) as client,
+        pytest.raises(NotDelivered) as told,
+    ):
+        list(deliver(client, [a_study(tmp_path, b"x")], patience=impatient()[0]))
+    assert advice in told.value.advice
+
+
 def test_progress_ends_at_the_total_although_a_request_was_sent_twice(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
 
