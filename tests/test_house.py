@@ -1,6 +1,7 @@
 """The house itself: our packages are ours, heavy libraries stay out, links lead somewhere."""
 
 import importlib.metadata
+import os
 import re
 import subprocess
 import sys
@@ -62,6 +63,12 @@ def test_every_error_code_stands_in_the_reference() -> None:
     page = (ROOT / "docs/errors.md").read_text("utf-8")
     rows = dict(re.findall(r"^\| `([a-z-]+)` \| (\d+) \|", page, re.MULTILINE))
     assert {c.code: str(c.exit_code) for c in classes}.items() <= rows.items()
+
+
+@pytest.mark.xdist_group("house")
+def test_groups_of_tests_stay_together(request: pytest.FixtureRequest) -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        assert request.node.nodeid.endswith("@house")
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""One local Ray for a whole run of tests; its start takes fifteen seconds and more."""
+"""One local Ray for all tests of a module; it ends with them, and what comes after forks safely."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from serving.jobs.ray_application import Plan, identify
 from serving.jobs.ray_engine import RayEngine, open_ray_engine
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_engine() -> Iterator[RayEngine]:
     plan = Plan(2, 1, identify(None).reference, "balanced")
     lost: list[str] = []
