@@ -24,6 +24,8 @@ from serving.database.migrate import migrate
 from serving.database.tables import cases, instances, jobs, result_files, results
 from serving.faults import VARIABLE
 from serving.jobs import workers
+from serving.sending.deliver import Patience, deliver, open_client
+from serving.sending.outgoing import find_outgoing
 from serving.service.processes import child_environment
 from serving.settings import Settings
 from serving.studies.arrival import Arrival, read_facts
@@ -204,14 +206,25 @@ class Up:
 
 
 @contextmanager
-def service(room: Room, *, fault: str = "", **settings: Any) -> Iterator[Up]:
-    """Run ``firstread up`` on a room until the block ends; gives it when it is ready."""
+def service(
+    room: Room, *, fault: str = "", longest_pause_s: float | None = None, **settings: Any
+) -> Iterator[Up]:
+    """Run ``firstread up`` on a room until the block ends; gives it when it is ready.
+
+    Parameters
+    ----------
+    longest_pause_s
+        Before a process that dies soon is started again; None: as in service.
+    """
     changed = Settings(**{**room.settings.model_dump(), "port": 0, **settings})
     environment = child_environment(changed, os.environ)
     if fault:
         environment[VARIABLE] = fault
     said = room.settings.data / "said"
     code = "from serving.cli import main; main()"
+    if longest_pause_s is not None:
+        pause = f"supervisor.LONGEST_PAUSE_S = {longest_pause_s}"
+        code = f"from serving.service import supervisor; {pause}; {code}"
     with room.log.open("ab") as log, said.open("wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-c", code, "up"], env=environment, stdout=out, stderr=log
@@ -232,3 +245,18 @@ def a_token(room: Room) -> str:
     """Return what lets the room's site send and ask."""
     with writing(room.database) as connection:
         return issue_token(connection, site_id=room.site_id, label="gateway", now=time.time())[1]
+
+
+def send(room: Room, up: Up, *studies: Sequence[bytes]) -> None:
+    """Send studies as a hospital does, and note what was acknowledged."""
+    folder = room.settings.data.parent / f"outgoing-{len(room.acknowledged)}"
+    for number, files in enumerate(studies):
+        (folder / str(number)).mkdir(parents=True)
+        for place, data in enumerate(files):
+            (folder / str(number) / f"{place}.dcm").write_bytes(data)
+    with open_client(up.url, a_token(room)) as client, find_outgoing([folder]) as outgoing:
+        for told in deliver(client, outgoing.studies, patience=Patience(60)):
+            assert told.stored == told.files
+        for study in outgoing.studies:
+            for file in study.files:
+                room.acknowledged[file.sop_instance_uid] = file.path.read_bytes()

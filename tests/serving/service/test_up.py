@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -18,8 +18,6 @@ import pytest
 from serving.database.engine import reading
 from serving.database.tables import cases, jobs
 from serving.jobs import workers
-from serving.sending.deliver import Patience, deliver, open_client
-from serving.sending.outgoing import find_outgoing
 from tests.serving.service.scene import (
     Room,
     Up,
@@ -27,6 +25,7 @@ from tests.serving.service.scene import (
     a_room,
     a_token,
     nothing_is_lost_or_doubled,
+    send,
     service,
     small_study,
 )
@@ -38,21 +37,6 @@ pytestmark = pytest.mark.slow
 def room(tmp_path: Path) -> Iterator[Room]:
     with a_room(tmp_path / "data", heartbeat_s=0.5) as made:
         yield made
-
-
-def send(room: Room, up: Up, *studies: Sequence[bytes]) -> None:
-    """Send studies as a hospital does, and note what was acknowledged."""
-    folder = room.settings.data.parent / f"outgoing-{len(room.acknowledged)}"
-    for number, files in enumerate(studies):
-        (folder / str(number)).mkdir(parents=True)
-        for place, data in enumerate(files):
-            (folder / str(number) / f"{place}.dcm").write_bytes(data)
-    with open_client(up.url, a_token(room)) as client, find_outgoing([folder]) as outgoing:
-        for told in deliver(client, outgoing.studies, patience=Patience(60)):
-            assert told.stored == told.files
-        for study in outgoing.studies:
-            for file in study.files:
-                room.acknowledged[file.sop_instance_uid] = file.path.read_bytes()
 
 
 def test_it_starts_serves_says_who_may_log_in_once_and_ends_without_a_trace(room: Room) -> None:
@@ -180,7 +164,7 @@ def test_the_next_start_takes_back_what_a_killed_service_held(room: Room) -> Non
     ("changes", "code", "error"),
     [
         ({"package": "no_such"}, 6, "package-missing"),
-        ({"operating_point": "none"}, 2, "usage"),
+        ({"operating_point": "none"}, 8, "configuration"),
         ({"database": "sqlite:////proc/no.sqlite"}, 9, "unavailable"),
     ],
 )

@@ -14,6 +14,7 @@ from serving.database.tables import instances, jobs, results
 from serving.faults import VARIABLE
 from serving.studies.life import Outcome, begin, finish, recover, settle
 from tests.serving.studies.a_study import LEASE_S, NOW, QUIET_S, Archive, an_instance, rows_of
+from tests.serving.system_calls import WATCHED, Calls
 
 ROOT = Path(__file__).parents[3]
 FILES = 6
@@ -105,9 +106,8 @@ def test_bytes_name_and_rows_are_on_disk_before_the_answer(
         pytest.skip("strace is absent")
     log = tmp_path / "calls"
     watch = ("strace", "-f", "-y", "-s", "200", "-o", str(log))
-    calls_of = "-e", "trace=fsync,fdatasync,rename,renameat,renameat2,write"
     # Two requests: SQLite syncs the first write to a new log in every mode.
-    done = run(archive, "receive", *map(str, files[:4]), before=(*watch, *calls_of))
+    done = run(archive, "receive", *map(str, files[:4]), before=(*watch, *WATCHED))
     if "PTRACE" in done.stderr or "Operation not permitted" in done.stderr:
         pytest.skip("strace may not watch a process here")
     assert done.returncode == 0, done.stderr
@@ -120,42 +120,3 @@ def test_bytes_name_and_rows_are_on_disk_before_the_answer(
             if row["sop_instance_uid"] in answer:
                 durable = calls.durable(row["sha256"])
                 assert durable < committed < answered
-
-
-class Calls:
-    """System calls that came back without an error, in the order in which they did."""
-
-    def __init__(self, lines: list[str]) -> None:
-        self.lines = []
-        unfinished: dict[str, str] = {}
-        for line in lines:
-            thread, call = line.split(maxsplit=1)
-            if call.endswith("<unfinished ...>"):
-                unfinished[thread] = call.removesuffix("<unfinished ...>")
-                continue
-            resumed = re.match(r"<\.\.\. \w+ resumed>", call)
-            whole = unfinished.pop(thread) + call[resumed.end() :] if resumed else call
-            if not re.search(r"= -1 ", whole):
-                self.lines.append(whole)
-
-    def durable(self, key: str) -> int:
-        """Return the place behind which an object and its name are on disk, in the right order."""
-        renamed = self.first(rf'rename.*/tmp/[^"]+".*/{key}"')
-        (temporary,) = re.findall(r'/tmp/([^"/]+)"', self.lines[renamed])
-        synced = self.first(rf"f(data)?sync\(\d+<.*/tmp/{re.escape(temporary)}>")
-        assert synced < renamed
-        return self.after(rf"fsync\(\d+<.*/{key[:2]}>", renamed)
-
-    def after(self, pattern: str, place: int) -> int:
-        """Return the place of the first such call behind another."""
-        return next(
-            n for n, line in enumerate(self.lines) if n > place and re.search(pattern, line)
-        )
-
-    def first(self, pattern: str) -> int:
-        """Return the place of the first such call."""
-        return self.after(pattern, -1)
-
-    def last(self, pattern: str, before: int) -> int:
-        """Return the place of the last such call before another."""
-        return max(n for n in range(before) if re.search(pattern, self.lines[n]))
