@@ -19,25 +19,31 @@ from tests.serving.service.scene import (
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
-STUDIES = 4
+ROUNDS, REPLICAS = 20, 2
 
 
 def ray_folder(room: Room) -> Path:
     return Path(room.logged("ray started")[-1]["folder"])
 
 
-def test_replicas_killed_in_a_study_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
-    with a_room(tmp_path, engine="ray", workers=2, attempts=20) as room:
-        for number in range(STUDIES):
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("point", ["mid-inference", "after-sr"])
+def test_twenty_kills_of_replicas_lose_nothing_and_double_nothing(
+    point: str, tmp_path: Path
+) -> None:
+    studies = ROUNDS + REPLICAS
+    with a_room(tmp_path, engine="ray", workers=REPLICAS, attempts=ROUNDS) as room:
+        for number in range(studies):
             room.receive(a_copy(small_study(), number))
         # Each replica, and each that takes its place, is killed in its second study.
-        worker = room.start_worker(fault="mid-inference:2")
-        room.wait(lambda: room.is_settled() and len(room.states()) == STUDIES)
+        worker = room.start_worker(fault=f"{point}:2")
+        room.wait(lambda: room.is_settled() and len(room.states()) == studies, 500)
         nothing_is_lost_or_doubled(room)
-        assert len(room.rows(results)) == STUDIES
+        assert len(room.rows(results)) == studies
         lost = room.logged("analysis failed")
+        assert len(lost) >= ROUNDS
         assert {line["error"] for line in lost} == {"engine-lost"}
-        assert sum(row["attempts"] for row in room.rows(jobs)) == STUDIES + len(lost)
+        assert sum(row["attempts"] for row in room.rows(jobs)) == studies + len(lost)
         folder = ray_folder(room)
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(60) == 0
