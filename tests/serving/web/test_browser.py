@@ -297,7 +297,7 @@ def test_a_case_shows_its_findings_with_pictures_and_where_they_come_from(
     page = visit(f"/cases/{house.ids['large']}")
     expect(page.get_by_role("heading", level=1)).to_have_text("WANG WEI (王伟)")
     first = page.locator("table.findings tbody tr").first
-    for said in ("right lung, upper third", "18.3", "19.5 × 17.1", "3.19", "0.94", "37–45 (41)"):
+    for said in ("right lung, upper third", "18.3", "19.5 × 17.1", "3187", "0.94", "37–45 (41)"):
         expect(first).to_contain_text(said)
     second = page.locator("table.findings tbody tr").nth(1)
     expect(second).to_contain_text("below 4 mm, the model was made for 4 to 40 mm")
