@@ -5,7 +5,7 @@ what is set                        why
 =================================  ================================================================
 ``address="local"``                never joins another cluster; free ports, so several run beside
                                    each other
-a token, random at each start      Ray runs whatever code a caller sends it
+a token, random in each process    Ray runs whatever code a caller sends it
 node address 127.0.0.1             its ports listen on loopback, but for one of each replica's,
                                    which asks for the token
 no dashboard, no HTTP proxy        nothing of ours uses them
@@ -19,6 +19,7 @@ niceness 0 instead of 15           the controller, which checks the replicas' he
 """
 
 import fcntl
+import functools
 import logging
 import os
 import secrets
@@ -84,7 +85,7 @@ class LocalRay:
 
 
 def start_local_ray(processors: int) -> LocalRay:
-    """Start a Ray on this machine and connect this process to it: once in a process's life.
+    """Start a Ray on this machine and connect this process to it; one at a time.
 
     Parameters
     ----------
@@ -126,6 +127,7 @@ def start_local_ray(processors: int) -> LocalRay:
         assert len(vital) == len(VITAL)
     except BaseException:
         _let_go(reaper)
+        lock.close()
         raise
     return LocalRay(folder, vital, lock, reaper)
 
@@ -154,6 +156,12 @@ def sweep() -> int:
     return swept
 
 
+@functools.cache
+def _token() -> str:
+    """Return the token of this process's Rays: Ray reads it once in a process's life."""
+    return secrets.token_hex(32)
+
+
 @contextmanager
 def _environment(folder: Path) -> Iterator[None]:
     """Set what Ray's processes inherit.
@@ -174,7 +182,7 @@ def _environment(folder: Path) -> Iterator[None]:
     os.environ.update(ray_environment({}))
     os.environ.update(
         {
-            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_AUTH_TOKEN": _token(),
             "RAY_memory_monitor_refresh_ms": "0",
             "RAY_worker_niceness": "0",
             # Ray hides all GPUs from whoever reserves none; replicas see what this process sees.
