@@ -30,7 +30,7 @@ from serving.service.processes import child_environment
 from serving.service.supervisor import Supervisor
 from serving.settings import Settings, refuse_unknown
 from serving.worklist.store import align_ranks
-from serving.worklist.urgency import read_policy
+from serving.worklist.urgency import UrgencyPolicy, read_policy
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def up(settings: Settings, tell: Callable[[str], None]) -> None:
     refuse_unknown(os.environ)
     policy = read_policy(settings.urgency)
     check_demonstration(settings)
-    check_package(settings)
+    check_package(settings, policy)
     make_data_folder(settings)
     with alone(settings.data), listen(settings.host, settings.port) as listener:
         address = address_of(listener)
@@ -129,24 +129,29 @@ def check_demonstration(settings: Settings) -> None:
         )
 
 
-def check_package(settings: Settings) -> None:
-    """Check the package that will score, file by file.
+def check_package(settings: Settings, policy: UrgencyPolicy) -> None:
+    """Check the package that will score, file by file, and that it has what is asked of it.
 
     Raises
     ------
     PackageError
         ``package-missing``, ``package-damaged``, ``package-refused``
     ConfigurationError
-        ``configuration``: it has no such operating point.
+        ``configuration``: it has not the operating point that scores, or that of the alerts.
     """
     from models.package import load_package, locate
 
     points = load_package(locate(settings.package)).description.operating_points
-    if settings.operating_point not in points:
-        raise ConfigurationError(
-            f"FIRSTREAD_OPERATING_POINT: the package has no {settings.operating_point!r}",
-            advice="choose one of " + ", ".join(points),
-        )
+    asked = {
+        "FIRSTREAD_OPERATING_POINT": settings.operating_point,
+        f"{settings.urgency or 'urgency.yaml'}: ai_critical": policy.ai_critical.operating_point,
+    }
+    for by, point in asked.items():
+        if point not in points:
+            raise ConfigurationError(
+                f"{by}: the package has no operating point {point!r}",
+                advice="choose one of " + ", ".join(points),
+            )
 
 
 def make_data_folder(settings: Settings) -> None:

@@ -38,7 +38,7 @@ from serving.settings import Settings
 from serving.studies import life
 from serving.studies.life import Begun, Outcome
 from serving.worklist.summary import Failure
-from serving.worklist.urgency import UrgencyPolicy
+from serving.worklist.urgency import UrgencyPolicy, alert_threshold
 
 log = logging.getLogger(__name__)
 
@@ -284,13 +284,19 @@ class Worker:
         )
 
     def _finish(self, job: Job, begun: Begun, analysed: Analysed, seconds: float) -> None:
-        place = self._place
+        place, document = self._place, analysed.document
+        threshold = alert_threshold(place.policy, document["package"], place.settings.package)
         outcome = self._insist(
             lambda: life.finish(
-                place.database, place.store, place.policy, job, analysed, now=place.clock()
+                place.database,
+                place.store,
+                place.policy,
+                job,
+                analysed,
+                threshold=threshold,
+                now=place.clock(),
             )
         )
-        document = analysed.document
         log.info(
             "analysis ended" if outcome is Outcome.DONE else "result dropped",
             extra={

@@ -45,7 +45,7 @@ from serving.studies.result_rows import (
 from serving.studies.texts import decide_codecs, series_columns, study_columns
 from serving.worklist.states import AiState, OrderedClass
 from serving.worklist.summary import Failure, summarise, summarise_failure
-from serving.worklist.urgency import UrgencyPolicy, alert_threshold, judge_urgency
+from serving.worklist.urgency import UrgencyPolicy, judge_urgency
 
 # Results that are DICOM instances themselves, and so a part of their study.
 OBJECTS = ("seg.dcm", "sr.dcm")
@@ -134,6 +134,7 @@ def finish(
     job: Job,
     analysed: Analysed,
     *,
+    threshold: float | None,
     now: float,
 ) -> Outcome:
     """Make an analysis the visible result of its case: all of it in one transaction, or nothing.
@@ -142,6 +143,8 @@ def finish(
     ----------
     analysed
         Its files are durable in the store.
+    threshold
+        Score from which a large finding is critical: :func:`urgency.alert_threshold`.
 
     Returns
     -------
@@ -154,9 +157,6 @@ def finish(
         for name in OBJECTS
         if (file := analysed.files.get(name)) is not None
     ]
-    threshold = None
-    if document["scored"] and document["findings"]:
-        threshold = alert_threshold(policy, document["package"])
     with writing(engine) as connection:
         study = _study_of(connection, job)
         if study is None:

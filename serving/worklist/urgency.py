@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from firstread.errors import PackageError
 from firstread.yaml import load, load_file
-from models.package import SHIPPED, find_package
+from models.package import load_description, locate
 from serving.worklist.states import OrderedClass, UrgencyClass
 
 MINUTE_S = 60.0
@@ -99,28 +99,31 @@ def read_policy(path: Path | None = None) -> UrgencyPolicy:
 
 
 def alert_threshold(
-    policy: UrgencyPolicy, package: Mapping[str, Any], root: Path = SHIPPED
+    policy: UrgencyPolicy, named: Mapping[str, Any], running: str | None
 ) -> float | None:
     """Return the threshold of the policy's operating point from the package that a result names.
 
     Parameters
     ----------
-    package
+    named
         ``package`` of ``findings.json``: name, version and the SHA-256 of its description.
+    running
+        What the service scores with, as in its settings; others are looked for where ours lie.
 
     Returns
     -------
     None where exactly that package is not installed (any more), or has no such operating point:
     another one's threshold would mean something else.
     """
-    try:
-        found = find_package(f"{package['name']}@{package['version']}", root, check_files=False)
-    except PackageError:
-        return None
-    point = found.description.operating_points.get(policy.ai_critical.operating_point)
-    if found.sha256 != package["sha256"] or point is None:
-        return None
-    return point.threshold
+    for reference in (running, f"{named['name']}@{named['version']}"):
+        try:
+            found = load_description(locate(reference))
+        except PackageError:
+            continue
+        if found.sha256 == named["sha256"]:
+            point = found.description.operating_points.get(policy.ai_critical.operating_point)
+            return None if point is None else point.threshold
+    return None
 
 
 def judge_urgency(

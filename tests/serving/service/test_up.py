@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 
 import httpx
@@ -175,6 +176,15 @@ def test_what_is_wrong_is_told_before_anything_is_started(
     assert done.returncode == code
     assert f"error[{error}]" in done.stderr
     assert '"started"' not in done.stderr
+
+
+def test_alerts_at_a_point_that_the_package_lacks_are_refused(tmp_path: Path) -> None:
+    rules = (files("configs") / "urgency.yaml").read_text("utf-8")
+    path = tmp_path / "mine.yaml"
+    path.write_text(rules.replace("few_alerts", "fewer_alerts"), "utf-8")
+    done = run_up(tmp_path, {"urgency": str(path)})
+    assert done.returncode == 8
+    assert "no operating point 'fewer_alerts'" in done.stderr
 
 
 def test_a_port_that_is_taken_is_said_so(tmp_path: Path) -> None:

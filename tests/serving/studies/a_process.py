@@ -28,7 +28,13 @@ def finish_one(archive: Archive) -> None:
     assert job is not None
     begin(archive.engine, job, NOW + 20)
     outcome = finish(
-        archive.engine, archive.store, archive.policy, job, archive.analysed(8.0), now=NOW + 30
+        archive.engine,
+        archive.store,
+        archive.policy,
+        job,
+        archive.analysed(8.0),
+        threshold=None,
+        now=NOW + 30,
     )
     say(outcome)
 

@@ -90,7 +90,13 @@ def test_a_worker_that_is_killed_at_the_end_leaves_one_result(archive: Archive, 
     if job is not None:
         begin(archive.engine, job, NOW + 100)
         ended = finish(
-            archive.engine, archive.store, archive.policy, job, archive.analysed(8.0), now=NOW + 101
+            archive.engine,
+            archive.store,
+            archive.policy,
+            job,
+            archive.analysed(8.0),
+            threshold=None,
+            now=NOW + 101,
         )
         assert ended is Outcome.DONE
     assert [row["is_visible"] for row in rows_of(archive, results)] == [True]

@@ -49,7 +49,9 @@ def finished(
     archive: Archive, job: Job, *findings_mm: float, now: float = LATER, **how: object
 ) -> Outcome:
     analysed = archive.analysed(*findings_mm, **how)  # type: ignore[arg-type]
-    return finish(archive.engine, archive.store, archive.policy, job, analysed, now=now)
+    return finish(
+        archive.engine, archive.store, archive.policy, job, analysed, threshold=0.5, now=now
+    )
 
 
 def kinds(archive: Archive) -> list[str]:
@@ -143,8 +145,7 @@ def test_our_own_results_that_come_back_are_known_and_start_nothing(archive: Arc
     ] == before
 
 
-def test_a_large_finding_raises_the_case(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.studies.life.alert_threshold", lambda *_: 0.5)
+def test_a_large_finding_raises_the_case(archive: Archive) -> None:
     job = settled(archive, an_instance(1))
     due_before = the_case(archive)["due_at"]
     finished(archive, job, 20.0)
@@ -163,10 +164,7 @@ def test_a_study_that_is_not_scored_says_why(archive: Archive) -> None:
     assert len(visible(archive)) == 1
 
 
-def test_an_analysis_without_a_score_takes_no_urgency_away(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("serving.studies.life.alert_threshold", lambda *_: 0.5)
+def test_an_analysis_without_a_score_takes_no_urgency_away(archive: Archive) -> None:
     finished(archive, settled(archive, an_instance(1)), 20.0)
     job = settled(archive, an_instance(2), now=NOW + 100)
     finished(archive, job, scored=False, says="second", now=NOW + 200)
@@ -362,7 +360,9 @@ def test_a_result_that_cannot_be_read_leaves_the_case_as_it_was(archive: Archive
     analysed = archive.analysed()
     archive.store.path(analysed.files["sr.dcm"].sha256).write_bytes(b"rot")
     with pytest.raises(Exception, match="meta-header-missing"):
-        finish(archive.engine, archive.store, archive.policy, job, analysed, now=LATER)
+        finish(
+            archive.engine, archive.store, archive.policy, job, analysed, threshold=None, now=LATER
+        )
     assert the_case(archive)["ai_state"] == "waiting"
     assert not rows_of(archive, results)
 

@@ -11,6 +11,7 @@ from firstread.errors import ConfigurationError
 from models.package import find_package
 from serving.worklist.states import OrderedClass, UrgencyClass
 from serving.worklist.urgency import alert_threshold, judge_urgency, read_policy
+from tests.packages import blob_network, make_package
 from tests.serving.worklist.cases import POLICY, a_finding
 
 THRESHOLD = 0.462
@@ -96,9 +97,18 @@ def test_the_threshold_is_that_of_the_package_that_the_result_names() -> None:
         "sha256": package.sha256,
     }
     expected = package.description.operating_points["few_alerts"].threshold
-    assert alert_threshold(POLICY, named) == expected
-    assert alert_threshold(POLICY, {**named, "sha256": "0" * 64}) is None
-    assert alert_threshold(POLICY, {**named, "version": "0.0.1"}) is None
+    assert alert_threshold(POLICY, named, None) == expected
+    assert alert_threshold(POLICY, named, "no_such") == expected
+    assert alert_threshold(POLICY, {**named, "sha256": "0" * 64}, None) is None
+    assert alert_threshold(POLICY, {**named, "sha256": "0" * 64}, str(package.folder)) is None
+
+
+def test_the_package_that_runs_need_not_be_one_that_ships(tmp_path: Path) -> None:
+    package = make_package(tmp_path, blob_network())
+    named = {"name": "elsewhere", "version": "7.0.0", "sha256": package.sha256}
+    points = package.description.operating_points
+    assert alert_threshold(POLICY, named, str(package.folder)) == points["few_alerts"].threshold
+    assert alert_threshold(POLICY, named, None) is None
 
 
 FILE = """\
