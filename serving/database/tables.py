@@ -247,10 +247,19 @@ cases = Table(
     _one_of("reading_state", "unapplied", "routed"),
     _one_of("ordered_class", *_ORDERED),
     _one_of("urgency_class", *_ORDERED, "ai-critical"),
-    # With search text and state, so that a search and its counts touch nothing but this index.
-    Index("ix_cases_order", "class_rank", "due_at", "arrived_at", "id", "search", "ai_state"),
+    # With the search text, so that a search over all cases, or over those of one state, and its
+    # counts touch nothing but an index.
+    Index("ix_cases_order", "class_rank", "due_at", "arrived_at", "id", "search"),
     Index("ix_cases_site_order", "site_id", "class_rank", "due_at", "arrived_at", "id"),
-    Index("ix_cases_ai_state_order", "ai_state", "class_rank", "due_at", "arrived_at", "id"),
+    Index(
+        "ix_cases_ai_state_order",
+        "ai_state",
+        "class_rank",
+        "due_at",
+        "arrived_at",
+        "id",
+        "search",
+    ),
     # A site's list of one state, and its counts, which touch nothing but this index.
     Index(
         "ix_cases_site_ai_state_order",

@@ -296,17 +296,22 @@ class Counts:
 
 def count_cases(connection: Connection, question: Question, policy: UrgencyPolicy) -> Counts:
     """Count what a question finds if it asks for no state; one pass over an index."""
-    query = (
-        select(cases.c.ai_state, cases.c.class_rank, func.count())
-        .where(*_conditions(replace(question, ai_state=None), policy))
-        .group_by(cases.c.ai_state, cases.c.class_rank)
-    )
+    query = count_query(question, policy)
     states: Counter[AiState] = Counter(dict.fromkeys(AiState, 0))
     classes: Counter[UrgencyClass] = Counter(dict.fromkeys(UrgencyClass, 0))
     for state, rank, count in connection.execute(query):
         states[AiState(state)] += count
         classes[policy.classes[rank].name] += count
     return Counts(states, classes)
+
+
+def count_query(question: Question, policy: UrgencyPolicy) -> Select[Any]:
+    """Return the query of the counts; ``tests.bench.worklist`` shows its plan."""
+    return (
+        select(cases.c.ai_state, cases.c.class_rank, func.count())
+        .where(*_conditions(replace(question, ai_state=None), policy))
+        .group_by(cases.c.ai_state, cases.c.class_rank)
+    )
 
 
 def known_sites(connection: Connection, viewer_site_id: int | None) -> tuple[tuple[int, str], ...]:

@@ -11,14 +11,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, Select, text
 from sqlalchemy.dialects import sqlite
 
 from serving.database.engine import open_engine, reading, writing
 from serving.database.tables import metadata
 from serving.worklist.states import AiState, UrgencyClass
-from serving.worklist.store import Place, Question, count_cases, page_query, read_page
+from serving.worklist.store import Place, Question, count_cases, count_query, page_query, read_page
 from tests.serving.worklist.cases import POLICY, add_cases, add_sites, many_cases
 
 LIMIT_MS = 100.0
@@ -97,15 +98,14 @@ def measure(
     taken_ms.sort()
     p95_ms = taken_ms[int(0.95 * (rounds - 1))]
     say(f"{name:24} {count:3} rows  median {taken_ms[rounds // 2]:6.1f} ms  p95 {p95_ms:6.1f} ms")
-    say(f"{'':24} {plan(engine, asked)}")
+    say(f"{'':24} rows: {plan(engine, page_query(asked, POLICY, 51))}")
+    say(f"{'':24} counts: {plan(engine, count_query(asked, POLICY))}")
     return p95_ms
 
 
-def plan(engine: Engine, question: Question) -> str:
+def plan(engine: Engine, query: Select[Any]) -> str:
     """Return SQLite's plan in one line."""
-    compiled = page_query(question, POLICY, 51).compile(
-        dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True}
-    )
+    compiled = query.compile(dialect=sqlite.dialect(), compile_kwargs={"literal_binds": True})
     with reading(engine) as connection:
         rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}".replace("%%", "%")).all()
     return "; ".join(str(row[3]) for row in rows)

@@ -15,15 +15,19 @@ LIMIT_S = 300.0
 DECIDED = {"scored", "not-analysed"}
 
 
-def log_in(client: httpx.Client) -> None:
-    """Log in as the demonstration's reader."""
+def log_in(
+    client: httpx.Client,
+    name: str = demonstration.NAME,
+    password: str = demonstration.PASSWORD,
+) -> None:
+    """Log in as a browser does; the default is the demonstration's reader."""
     page = client.get("/login")
     csrf = re.search(r'name="csrf_token"\s+value="([^"]*)"', page.text)
-    form = {"name": demonstration.NAME, "password": demonstration.PASSWORD}
+    form = {"name": name, "password": password}
     form |= {"csrf_token": csrf.group(1)} if csrf else {}
     answer = client.post("/login", data=form)
     if answer.status_code >= 400 or "/login" in str(answer.url):
-        raise SystemExit(f"the demonstration's log-in was refused: {answer.status_code}")
+        raise SystemExit(f"the log-in was refused: {answer.status_code}")
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ import httpx
 
 from serving.database.engine import open_engine
 from serving.database.migrate import migrate
+from serving.worklist.store import PAGE_ROWS
 from tests.bench.service.instances import Template, a_study
 from tests.bench.service.running import Running, firstread, has_orthanc, orthanc, orthanc_version
 from tests.bench.worklist import fill
@@ -190,10 +191,13 @@ def pages(scratch: Path, cases: int, rounds: int) -> Figures:
     }
     figures: Figures = {"cases": cases}
     with (
-        firstread(data, settle_s=1e9, demonstration="true") as service,
+        firstread(data, settle_s=1e9) as service,
         httpx.Client(base_url=service.url, follow_redirects=True, timeout=60) as client,
     ):
-        log_in(client)
+        log_in(client, "reader", service.reader_password)
+        shown = client.get("/").text
+        assert shown.count('<tr role="row" id="case-') == PAGE_ROWS
+        assert f"<b>{cases}</b>" in shown
         for name, form in asked.items():
             taken = []
             for _ in range(rounds):

@@ -32,6 +32,8 @@ class Running:
         Its DICOMweb root.
     token
         Of the site ``bench``; empty for Orthanc.
+    reader_password
+        Of ``reader``, who sees all sites; empty for Orthanc.
     ready_s
         From the start of the command until it was ready.
     """
@@ -39,6 +41,7 @@ class Running:
     url: str
     root: str
     token: str
+    reader_password: str
     pid: int
     ready_s: float
     data: Path
@@ -70,6 +73,7 @@ def firstread(data: Path, **settings: str | float) -> Iterator[Running]:
 
     run("sites", "add", "bench", "--name", "Bench")
     token = json.loads(run("tokens", "add", "--site", "bench", "--label", "bench", "--json"))
+    reader = json.loads(run("users", "add", "reader", "--role", "reader", "--generate", "--json"))
     started = time.monotonic()
     with (data / "up.log").open("wb") as log:
         process = subprocess.Popen(
@@ -79,7 +83,8 @@ def firstread(data: Path, **settings: str | float) -> Iterator[Running]:
         url = f"http://127.0.0.1:{port}"
         _wait(f"{url}/readyz", process)
         ready_s = time.monotonic() - started
-        yield Running(url, f"{url}/dicom-web", token["token"], process.pid, ready_s, data)
+        root, secrets = f"{url}/dicom-web", (token["token"], reader["password"])
+        yield Running(url, root, *secrets, process.pid, ready_s, data)
     finally:
         _end(process)
 
@@ -115,7 +120,7 @@ def orthanc(folder: Path) -> Iterator[Running]:
         url = f"http://127.0.0.1:{port}"
         _wait(f"{url}/system", process)
         ready_s = time.monotonic() - started
-        yield Running(url, f"{url}/dicom-web", "", process.pid, ready_s, folder)
+        yield Running(url, f"{url}/dicom-web", "", "", process.pid, ready_s, folder)
     finally:
         _end(process)
 

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, text, update
+from sqlalchemy import Engine, Select, text, update
 
 from serving.database.engine import reading, writing
 from serving.database.tables import cases
@@ -19,6 +20,7 @@ from serving.worklist.store import (
     Row,
     align_ranks,
     count_cases,
+    count_query,
     page_query,
     read_page,
     read_place,
@@ -189,6 +191,14 @@ def test_what_is_no_question_is_refused(asked: dict[str, str]) -> None:
         read_question(None, **asked)  # type: ignore[arg-type]
 
 
+def plan_of(engine: Engine, query: Select[Any]) -> list[str]:
+    """Return the steps by which SQLite answers a query."""
+    compiled = query.compile(engine, compile_kwargs={"literal_binds": True})
+    with reading(engine) as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}".replace("%%", "%")).all()
+    return [str(row[3]) for row in plan]
+
+
 @pytest.mark.parametrize(
     "question",
     [Question(), Question(viewer_site_id=2), Question(ai_state=AiState.WAITING),
@@ -198,17 +208,17 @@ def test_what_is_no_question_is_refused(asked: dict[str, str]) -> None:
 def test_every_list_is_a_walk_along_an_index_and_sorts_nothing_but_its_page(
     full: Engine, question: Question
 ) -> None:
-    with reading(full) as connection:
-        connection.execute(text("SELECT 1"))
-        compiled = page_query(question, POLICY, 51).compile(
-            full, compile_kwargs={"literal_binds": True}
-        )
-        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}".replace("%%", "%")).all()
-    steps = [str(row[3]) for row in plan]
+    steps = plan_of(full, page_query(question, POLICY, 51))
     assert any("COVERING INDEX ix_cases_" in step for step in steps), steps
     # The 51 rows of the page itself; sorted before they are cut, it would be all.
     assert sum("TEMP B-TREE" in step for step in steps) <= 1, steps
     assert not any(step.startswith("SCAN cases") and "INDEX" not in step for step in steps), steps
+
+
+@pytest.mark.parametrize("question", [Question(), Question(search="王伟"), Question(site_id=2)])
+def test_counts_read_nothing_but_an_index(full: Engine, question: Question) -> None:
+    (step,) = plan_of(full, count_query(question, POLICY))
+    assert "COVERING INDEX ix_cases_" in step
 
 
 def test_cases_follow_their_class_when_the_order_of_classes_changed(

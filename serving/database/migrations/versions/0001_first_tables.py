@@ -140,13 +140,13 @@ def upgrade() -> None:
     op.create_index(
         "ix_cases_ai_state_order",
         "cases",
-        ["ai_state", "class_rank", "due_at", "arrived_at", "id"],
+        ["ai_state", "class_rank", "due_at", "arrived_at", "id", "search"],
         unique=False,
     )
     op.create_index(
         "ix_cases_order",
         "cases",
-        ["class_rank", "due_at", "arrived_at", "id", "search", "ai_state"],
+        ["class_rank", "due_at", "arrived_at", "id", "search"],
         unique=False,
     )
     op.create_index(
