@@ -42,14 +42,16 @@ _STATES = frozenset(
 def open_engine(url: str) -> Engine:
     """Return an engine for a database URL; SQLite gets WAL, full sync and foreign keys.
 
+    Its errors do not say which values a statement had: they are patients'.
+
     Parameters
     ----------
     url
         ``sqlite:////absolute/path`` or ``postgresql+psycopg://...``.
     """
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, pool_size=16, max_overflow=48)
+        return create_engine(url, pool_pre_ping=True, hide_parameters=True)
+    engine = create_engine(url, pool_size=16, max_overflow=48, hide_parameters=True)
     event.listen(engine, "connect", _set_up_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

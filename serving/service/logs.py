@@ -19,6 +19,8 @@ from types import TracebackType
 
 from firstread.errors import ConfigurationError
 
+log = logging.getLogger(__name__)
+
 OURS = ("serving", "inference", "models", "firstread")
 LONGEST = 200
 MOST_PLACES = 6
@@ -93,6 +95,12 @@ def set_up(process: str, file: Path | None) -> None:
         logging.getLogger(name).setLevel(logging.INFO)
     # A warning of pydicom quotes the value that it does not like.
     warnings.simplefilter("ignore")
+    # As an exception may; Python would print it whole.
+    sys.excepthook = _tell_bug
+
+
+def _tell_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    log.critical("a bug ended the process", exc_info=(kind, error, trace))
 
 
 def _word(value: object) -> str:

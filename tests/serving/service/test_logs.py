@@ -2,9 +2,17 @@
 
 import json
 import logging
+import subprocess
 import sys
+from pathlib import Path
 
+import pytest
+from sqlalchemy import insert
+from sqlalchemy.exc import IntegrityError
+
+from serving.database.tables import sites
 from serving.service.logs import JsonLines
+from tests.serving.house import a_database
 
 SECRET = "WANG^WEI 2.25.1234567890"
 
@@ -48,3 +56,26 @@ def test_an_exception_gives_its_kind_and_place_and_never_its_text() -> None:
 
 def test_a_value_that_json_has_no_form_for_is_named_by_its_kind() -> None:
     assert line_of(record("serving.x", "event", value=object()))["value"] == "object"
+
+
+def test_what_ends_a_process_is_one_line_without_its_text() -> None:
+    code = (
+        f"from serving.service import logs; logs.set_up('web', None); raise ValueError('{SECRET}')"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ended.returncode == 1
+    line = json.loads(ended.stderr)
+    assert (line["event"], line["error"]) == ("a bug ended the process", "ValueError")
+    assert SECRET not in ended.stderr
+
+
+def test_an_error_of_the_database_does_not_say_what_was_written(tmp_path: Path) -> None:
+    engine = a_database(tmp_path / "one.sqlite")
+    row = {"code": "county", "name": SECRET, "created_at": 0.0}
+    with pytest.raises(IntegrityError) as told, engine.begin() as connection:
+        connection.execute(insert(sites), row)
+        connection.execute(insert(sites), row)
+    engine.dispose()
+    assert SECRET not in str(told.value)
