@@ -88,6 +88,21 @@ def walk(
     return replace(header, media_class_uid=media_class)
 
 
+def data_set_place(stream: BinaryIO, size: int) -> tuple[str, int]:
+    """Return transfer syntax and first byte of the data set of a file with a meta header.
+
+    Raises
+    ------
+    HeaderRefused
+        ``truncated``, ``vr-unknown``, ``transfer-syntax-missing``, ``not-dicom``
+    """
+    window = Window(stream, size, LIMITS.header_bytes)
+    if window.data[_PREAMBLE_LENGTH : _PREAMBLE_LENGTH + 4] != b"DICM":
+        raise HeaderRefused("not-dicom")
+    syntax, _, start = _meta(window)
+    return syntax, start
+
+
 def _meta(window: Window) -> tuple[str, str, int]:
     """Return transfer syntax, media class and where the data set begins.
 

@@ -94,7 +94,13 @@ async def _store(request: Request, service: Service, sender: Caller, study_uid: 
     # Without a site nobody has the right to send.
     assert site_id is not None
     answers = await run_in_threadpool(
-        receive, service.engine, service.policy, site_id, arrivals, service.clock()
+        receive,
+        service.engine,
+        service.store,
+        service.policy,
+        site_id,
+        arrivals,
+        now=service.clock(),
     )
     document = stow.response(arrivals, answers, intake.failed, _studies_url(request))
     return Response(

@@ -9,12 +9,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from firstread.errors import OutputError
 from inference.dicom.attributes import NAMES, TEXTS
 from inference.dicom.charsets import declared_sets
 from inference.dicom.reader import walk_file
 from inference.dicom.walked import Header, HeaderRefused
+from inference.dicom.walker import data_set_place
 from serving.archive.store import Stored
 from serving.errors import Unavailable
 
@@ -24,6 +26,7 @@ SOP_CLASS_NOT_SUPPORTED = 0x0122
 
 # So much of a value votes on character sets: no name is longer, and a text has said it by then.
 VOTING_BYTES = 1024
+_COMPARED_BYTES = 1 << 20
 # Of an indexed text, before it is decoded; LO has 64 characters, PN three times 64.
 _TEXT_BYTES = 1024
 
@@ -254,6 +257,30 @@ def _facts(header: Header) -> InstanceFacts:
         texts=_voting(values, TEXTS),
         is_source=is_acquired(sop_class, modality, has_pixels=bool(rows and columns)),
     )
+
+
+def is_same_data_set(one: Path, other: Path) -> bool:
+    """Whether two files with meta headers hold the same data set in the same transfer syntax.
+
+    Preamble and meta header are of whoever wrote the file (PS3.10 7.1): an archive or a gateway
+    that passes an image on writes its own. A file that is gone is the same as none.
+    """
+    try:
+        with one.open("rb") as first, other.open("rb") as second:
+            syntax_of_one, start_of_one = data_set_place(first, one.stat().st_size)
+            syntax_of_other, start_of_other = data_set_place(second, other.stat().st_size)
+            first.seek(start_of_one)
+            second.seek(start_of_other)
+            return syntax_of_one == syntax_of_other and _are_equal(first, second)
+    except FileNotFoundError:
+        return False
+
+
+def _are_equal(first: BinaryIO, second: BinaryIO) -> bool:
+    while True:
+        a, b = first.read(_COMPARED_BYTES), second.read(_COMPARED_BYTES)
+        if a != b or not a:
+            return a == b
 
 
 def is_acquired(sop_class_uid: str, modality: str, *, has_pixels: bool) -> bool:

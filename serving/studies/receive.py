@@ -8,9 +8,10 @@
 outcome     when                                              Failure Reason (0008,1197)
 =========== ================================================= ==========================
 stored      it was not there                                  none
-already     the same bytes were there                         none
-conflict    its UID was there with other bytes: kept apart,   0110
-            never indexed, never served, flagged on the case
+already     the same data set was there                       none
+conflict    its UID was there with another data set: kept     0110
+            apart, never indexed, never served, flagged on
+            the case
 refused     the study, or the instance, is another site's     0124
 =========== ================================================= ==========================
 
@@ -29,10 +30,11 @@ from sqlalchemy.exc import IntegrityError
 
 from serving.archive import filing
 from serving.archive.filing import Filed
-from serving.database.engine import writing
+from serving.archive.store import Store
+from serving.database.engine import reading, writing
 from serving.events.log import Kind
 from serving.faults import point
-from serving.studies.arrival import Arrival, InstanceFacts
+from serving.studies.arrival import Arrival, InstanceFacts, is_same_data_set
 from serving.studies.case_rows import Case, case_of_study, change_case, open_case, tell
 from serving.studies.texts import (
     decide_codecs,
@@ -87,6 +89,8 @@ class _Request:
     policy: UrgencyPolicy
     site_id: int
     now: float
+    # Hashes of a filed and of an arrived object that hold the same data set.
+    same: frozenset[tuple[str, str]]
 
 
 @dataclass(slots=True)
@@ -99,7 +103,13 @@ class _Sorted:
 
 
 def receive(
-    engine: Engine, policy: UrgencyPolicy, site_id: int, arrivals: Sequence[Arrival], now: float
+    engine: Engine,
+    store: Store,
+    policy: UrgencyPolicy,
+    site_id: int,
+    arrivals: Sequence[Arrival],
+    *,
+    now: float,
 ) -> tuple[Answer, ...]:
     """File arrivals that are durable in the store; afterwards they may be acknowledged.
 
@@ -117,12 +127,13 @@ def receive(
     Unavailable
         ``unavailable``: the database does not answer now; nothing was filed.
     """
+    same = _same_data_sets(engine, store, site_id, arrivals)
     tries = 0
     while True:
         tries += 1
         try:
             with writing(engine) as connection:
-                answers = _file_all(_Request(connection, policy, site_id, now), arrivals)
+                answers = _file_all(_Request(connection, policy, site_id, now, same), arrivals)
                 point("before-commit")
         except IntegrityError:
             if tries == _TRIES:
@@ -130,6 +141,22 @@ def receive(
         else:
             point("after-commit")
             return answers
+
+
+def _same_data_sets(
+    engine: Engine, store: Store, site_id: int, arrivals: Sequence[Arrival]
+) -> frozenset[tuple[str, str]]:
+    """Compare what came again in another file with what is filed; before the transaction begins."""
+    with reading(engine) as connection:
+        known = filing.filed(connection, (arrival.facts.sop_instance_uid for arrival in arrivals))
+    same = set()
+    for arrival in arrivals:
+        before, sha256 = known.get(arrival.facts.sop_instance_uid), arrival.stored.sha256
+        if before is None or before.site_id != site_id or before.sha256 == sha256:
+            continue
+        if is_same_data_set(store.path(before.sha256), store.path(sha256)):
+            same.add((before.sha256, sha256))
+    return frozenset(same)
 
 
 def _file_all(request: _Request, arrivals: Sequence[Arrival]) -> tuple[Answer, ...]:
@@ -155,7 +182,7 @@ def _file_study(
     # A study that is new with this request has no id yet; no other one of the request has this 0.
     study_id = study["id"] if study is not None else 0
     into = _Sorted()
-    answers = [_sort(arrival, known, study_id, request.site_id, into) for arrival in arrivals]
+    answers = [_sort(request, arrival, known, study_id, into) for arrival in arrivals]
     if into.new:
         study_id = _file_new(request, study, study_uid, into.new)
         for uid, one in known.items():
@@ -166,17 +193,17 @@ def _file_study(
 
 
 def _sort(
-    arrival: Arrival, known: dict[str, Filed], study_id: int, site_id: int, into: _Sorted
+    request: _Request, arrival: Arrival, known: dict[str, Filed], study_id: int, into: _Sorted
 ) -> Answer:
     uid, sha256 = arrival.facts.sop_instance_uid, arrival.stored.sha256
     before = known.get(uid)
     if before is None:
-        known[uid] = Filed(study_id, site_id, sha256)
+        known[uid] = Filed(study_id, request.site_id, sha256)
         into.new.append(arrival)
         return _answer(arrival, Kept.STORED)
-    if before.site_id != site_id:
+    if before.site_id != request.site_id:
         return _answer(arrival, Kept.REFUSED)
-    if before.sha256 == sha256:
+    if before.sha256 == sha256 or (before.sha256, sha256) in request.same:
         return _answer(arrival, Kept.ALREADY)
     into.conflicts.append((arrival, before.study_id))
     return _answer(arrival, Kept.CONFLICT)

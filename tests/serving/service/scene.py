@@ -82,7 +82,7 @@ class Room:
         for data in files:
             stored = self.store.put_bytes(data)
             arrivals.append(Arrival(read_facts(self.store.path(stored.sha256)), stored))
-        receive(self.database, self.policy, self.site_id, arrivals, time.time())
+        receive(self.database, self.store, self.policy, self.site_id, arrivals, now=time.time())
         for arrival, data in zip(arrivals, files, strict=True):
             self.acknowledged[arrival.facts.sop_instance_uid] = data
 

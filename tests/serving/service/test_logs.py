@@ -74,8 +74,7 @@ def test_what_ends_a_process_is_one_line_without_its_text() -> None:
 def test_an_error_of_the_database_does_not_say_what_was_written(tmp_path: Path) -> None:
     engine = a_database(tmp_path / "one.sqlite")
     row = {"code": "county", "name": SECRET, "created_at": 0.0}
-    with pytest.raises(IntegrityError) as told, engine.begin() as connection:
-        connection.execute(insert(sites), row)
-        connection.execute(insert(sites), row)
+    with engine.begin() as connection, pytest.raises(IntegrityError) as told:
+        connection.execute(insert(sites), [row, row])
     engine.dispose()
     assert SECRET not in str(told.value)

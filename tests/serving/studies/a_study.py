@@ -146,7 +146,7 @@ class Archive:
     def receive(self, *files: bytes, site_id: int = 1, now: float = NOW) -> tuple[Answer, ...]:
         """Receive files as one request."""
         arrivals = [self.arrival(data) for data in files]
-        return receive(self.engine, self.policy, site_id, arrivals, now)
+        return receive(self.engine, self.store, self.policy, site_id, arrivals, now=now)
 
     def receive_together(self, *files: bytes) -> tuple[Answer, ...]:
         """Receive files as the web does: their syncs overlap, one commit for all."""
@@ -157,7 +157,7 @@ class Archive:
                 one.close()
             facts = [read_facts(one.path) for one in incoming]
             kept = self.store.keep(*incoming)
-        return receive(self.engine, self.policy, 1, list(map(Arrival, facts, kept)), NOW)
+        return self.file_all(list(map(Arrival, facts, kept)))
 
     def file(self, arrival: Arrival) -> tuple[Answer, ...]:
         """Receive what is durable already."""
@@ -165,7 +165,7 @@ class Archive:
 
     def file_all(self, arrivals: Sequence[Arrival]) -> tuple[Answer, ...]:
         """Receive what is durable already, as one request."""
-        return receive(self.engine, self.policy, 1, arrivals, NOW)
+        return receive(self.engine, self.store, self.policy, 1, arrivals, now=NOW)
 
     def claim(self, now: float = NOW) -> Job | None:
         """Take the next job as a worker would."""

@@ -86,6 +86,29 @@ def test_other_bytes_under_a_known_uid_are_kept_apart_and_flagged(
     assert rows_of(archive, events)[-1]["kind"] == "conflict"
 
 
+@pytest.mark.parametrize("site_id", [1, 2])
+def test_the_same_data_set_in_another_file_is_no_conflict(archive: Archive, site_id: int) -> None:
+    image = an_instance(1)
+    passed_on = b"an archive's own".ljust(128) + image[128:]
+    other_syntax = image.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0")
+    archive.receive(image)
+    (again,) = archive.receive(passed_on, site_id=site_id)
+    assert again.outcome == (Kept.ALREADY if site_id == 1 else Kept.REFUSED)
+    assert outcomes(archive, other_syntax) == [Kept.CONFLICT]
+    (kept,) = rows_of(archive, instances)
+    assert archive.store.read(kept["sha256"]) == image
+
+
+def test_what_is_gone_from_the_store_is_a_conflict_with_all_but_itself(archive: Archive) -> None:
+    image = an_instance(1)
+    archive.receive(image)
+    (kept,) = rows_of(archive, instances)
+    archive.store.path(kept["sha256"]).unlink()
+    assert outcomes(archive, b"an archive's own".ljust(128) + image[128:]) == [Kept.CONFLICT]
+    assert outcomes(archive, image) == [Kept.ALREADY]
+    assert archive.store.read(kept["sha256"]) == image
+
+
 def test_a_conflict_sent_again_is_flagged_once(archive: Archive) -> None:
     archive.receive(an_instance(1))
     for _ in range(2):
