@@ -88,11 +88,11 @@ async def _store(request: Request, service: Service, sender: Caller, study_uid: 
     parser = RelatedParser(boundary)
     intake = stow.Intake(service.store, service.settings, parser, stow.kind_of(kind), study_uid)
     uploads: stow.Uploads = request.app.state.uploads
-    with uploads.one_of((sender.kind, sender.id)):
-        arrivals = await stow.take_body(request.stream(), intake)
     site_id = sender.site_id
     # Without a site nobody has the right to send.
     assert site_id is not None
+    with uploads.one_of(site_id):
+        arrivals = await stow.take_body(request.stream(), intake)
     answers = await run_in_threadpool(
         receive,
         service.engine,

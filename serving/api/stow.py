@@ -34,8 +34,8 @@ from serving.studies.receive import NOT_AUTHORISED, Answer, Kept
 BATCH_BYTES = 1 << 20
 # Bytes of a sender that has stalled are written after so long.
 FLUSH_S = 1.0
-# Uploads at once, of one sender and of all: each holds some MiB, and a sender may stall.
-MOST_UPLOADS_OF_ONE, MOST_UPLOADS = 16, 64
+# Uploads at once, of one site and of all: each holds some MiB, and a sender may stall.
+MOST_UPLOADS_OF_ONE, MOST_UPLOADS = 16, 128
 # Objects that wait for the disk; a sender that is faster than it waits with them.
 MOST_SYNCING = 64
 
@@ -240,12 +240,12 @@ def ensure_room(store: Store, settings: Settings, coming_bytes: int = 0) -> None
 
 @dataclass(slots=True)
 class Uploads:
-    """The uploads that an application takes now, counted by sender; used by one event loop."""
+    """The uploads that an application takes now, counted by site; used by one event loop."""
 
     _of: Counter[Hashable] = field(default_factory=Counter)
 
     @contextmanager
-    def one_of(self, sender: Hashable) -> Iterator[None]:
+    def one_of(self, site: Hashable) -> Iterator[None]:
         """Count an upload until the block ends.
 
         Raises
@@ -253,18 +253,18 @@ class Uploads:
         Unavailable
             ``unavailable``: there are too many.
         """
-        if self._of[sender] >= MOST_UPLOADS_OF_ONE or self._of.total() >= MOST_UPLOADS:
+        if self._of[site] >= MOST_UPLOADS_OF_ONE or self._of.total() >= MOST_UPLOADS:
             raise Unavailable(
                 "too many uploads at once",
                 advice=f"send again later, and at most {MOST_UPLOADS_OF_ONE} requests at once",
             )
-        self._of[sender] += 1
+        self._of[site] += 1
         try:
             yield
         finally:
-            self._of[sender] -= 1
-            if not self._of[sender]:
-                del self._of[sender]
+            self._of[site] -= 1
+            if not self._of[site]:
+                del self._of[site]
 
 
 async def take_body(body: AsyncIterator[bytes], intake: Intake) -> list[Arrival]:

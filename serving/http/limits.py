@@ -16,6 +16,8 @@ from serving.settings import Settings
 
 # The rate is an average over so long: thin lines stall for some seconds.
 WINDOW_S = 30.0
+# However steady it is: what a request holds is let go in the end. 8 GiB come at 0.6 MB/s in it.
+LONGEST_S = 4 * 3600.0
 # A form or a JSON document of ours is far smaller.
 SMALL_BODY_BYTES = 1 << 20
 # Bodies below this path are studies.
@@ -32,12 +34,21 @@ class BodyLimits:
     window_s
         After each such span of waiting at least ``settings.min_rate_bytes_s`` times as many bytes
         must have come.
+    longest_s
+        Of waiting for one body in all.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings, *, window_s: float = WINDOW_S) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        *,
+        window_s: float = WINDOW_S,
+        longest_s: float = LONGEST_S,
+    ) -> None:
         self.app = app
         self._settings = settings
-        self._window_s = window_s
+        self._window_s, self._longest_s = window_s, longest_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on with a bounded body."""
@@ -52,6 +63,7 @@ class BodyLimits:
             "FIRSTREAD_MAX_REQUEST_BYTES" if is_upload else "what is not an upload",
             least_bytes=math.ceil(self._settings.min_rate_bytes_s * self._window_s),
             window_s=self._window_s,
+            longest_s=self._longest_s,
         )
         await self.app(scope, body.receive, send)
 
@@ -68,10 +80,12 @@ class _Body:
         *,
         least_bytes: int,
         window_s: float,
+        longest_s: float,
     ) -> None:
         self._receive = receive
         self._most_bytes, self._ceiling = most_bytes, ceiling
         self._least_bytes, self._window_s = least_bytes, window_s
+        self._longest_s, self._left_s = longest_s, longest_s
         self._bytes, self._waited_s, self._in_window_bytes = 0, 0.0, 0
         self._is_whole = False
         self._refusal = self._refusal_of(headers)
@@ -112,9 +126,16 @@ class _Body:
         while True:
             before = loop.time()
             try:
-                async with asyncio.timeout(max(0.0, self._window_s - self._waited_s)):
+                wait_s = min(self._window_s - self._waited_s, self._left_s)
+                async with asyncio.timeout(max(0.0, wait_s)):
                     message = await self._receive()
             except TimeoutError:
+                self._left_s -= loop.time() - before
+                if self._left_s <= 0:
+                    raise TooSlow(
+                        f"the body did not come within {self._longest_s:g} s",
+                        advice="send fewer instances in one request",
+                    ) from None
                 if self._in_window_bytes < self._least_bytes:
                     raise TooSlow(
                         f"fewer than {self._least_bytes} bytes came in {self._window_s:g} s",
@@ -122,7 +143,8 @@ class _Body:
                     ) from None
                 self._waited_s, self._in_window_bytes = 0.0, 0
             else:
-                self._waited_s += loop.time() - before
+                waited_s = loop.time() - before
+                self._waited_s, self._left_s = self._waited_s + waited_s, self._left_s - waited_s
                 return message
 
     def _too_large(self) -> TooLarge:

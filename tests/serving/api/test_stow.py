@@ -416,7 +416,7 @@ def test_different_texts_of_a_request_have_a_ceiling(
         many()
 
 
-def test_one_sender_has_so_many_uploads_at_once_and_others_have_theirs() -> None:
+def test_one_site_has_so_many_uploads_at_once_and_others_have_theirs() -> None:
     uploads = stow.Uploads()
     with ExitStack() as held:
         for _ in range(stow.MOST_UPLOADS_OF_ONE):

@@ -1,5 +1,6 @@
 """Attacks by raw sockets on a real server: each is cut in time, and nobody else notices."""
 
+import asyncio
 import contextlib
 import socket
 import time
@@ -7,7 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
+from serving.errors import TooSlow
+from serving.http.limits import BodyLimits
+from serving.settings import Settings
 from tests.serving.api.a_server import (
     HEADER_S,
     WINDOW_S,
@@ -99,6 +104,26 @@ def test_a_stalled_body_is_answered_408_and_nothing_is_left(server: Server) -> N
         # It may still read its answer, but not hold the connection.
         answer_of(connection)
     assert not server.temporary_files()
+
+
+def test_a_body_that_comes_steadily_has_an_end_too(tmp_path: Path) -> None:
+    chunks = 0
+
+    async def steady() -> Message:
+        nonlocal chunks
+        chunks += 1
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b"x" * 1000, "more_body": True}
+
+    async def reader(_scope: Scope, receive: Receive, _send: Send) -> None:
+        while True:
+            await receive()
+
+    limits = BodyLimits(reader, Settings(data=tmp_path), window_s=0.1, longest_s=0.5)
+    scope = {"type": "http", "path": "/dicom-web/studies", "headers": []}
+    with pytest.raises(TooSlow, match=r"within 0\.5 s"):
+        asyncio.run(limits(scope, steady, reader))  # type: ignore[arg-type]
+    assert chunks > 5
 
 
 def test_a_body_that_drips_is_answered_408_while_others_are_served(server: Server) -> None:
