@@ -34,8 +34,9 @@ class Watched:
     origin: str
     faults: list[str] = field(default_factory=list)
     urls: list[str] = field(default_factory=list)
-    # A page that is left cuts its requests; what really fails is told by the browser, too.
-    cut: tuple[str, ...] = ("htmx:afterRequest", "htmx:sendError")
+    # A page that is left cuts its requests, and so does a newer question of the same form; what
+    # really fails is told by the browser, too.
+    cut: tuple[str, ...] = ("htmx:afterRequest", "htmx:sendError", "htmx:sendAbort")
     # A lost connection is told by the browser's console, and is what some tests are about.
     allowed: tuple[str, ...] = ()
 
@@ -221,6 +222,20 @@ def test_a_search_finds_and_stands_in_no_address(visit: Open, house: Running, ty
     assert house.ids["large"] in rows(page)
     assert not [url for url in urls if "wang" in url.lower() or "%E7" in url or "P100" in url]
     assert page.url == house.url + "/"
+
+
+@pytest.mark.parametrize("has_scripts", [True, False])
+def test_enter_in_the_search_keeps_the_state_that_was_chosen(
+    visit: Open, house: Running, has_scripts: bool
+) -> None:
+    page = visit(java_script_enabled=has_scripts)
+    page.get_by_role("button", name="Not analysed").click()
+    chosen = page.locator(".states button[aria-pressed=true]")
+    expect(chosen).to_contain_text("Not analysed")
+    page.get_by_label("Search").fill("P300")
+    page.get_by_label("Search").press("Enter")
+    expect(page.locator("tr[data-case]")).to_have_count(1)
+    expect(chosen).to_contain_text("Not analysed")
 
 
 @pytest.mark.parametrize("way", ["browser", "key", "link"])
