@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from sqlalchemy import select
 
 from serving.database.engine import reading, writing
-from serving.database.tables import views
+from serving.database.tables import cases, views
 from serving.events.log import Kind
+from serving.studies.case_rows import change_case, tell
 from serving.worklist.states import AiState
 from tests.serving.web.browser import CHROMIUM, accessibility_faults, launch
 from tests.serving.web.documents import a_document, a_finding, a_gap, change_state, finish
@@ -139,6 +141,16 @@ def visit(browser: Browser, house: Running, watched: Watched) -> Iterator[Open]:
         context.close()
 
 
+def tell_of(it: Running, case_id: str) -> None:
+    """Let a case change in nothing that is seen."""
+    with writing(it.service.engine) as connection:
+        study_id = connection.execute(
+            select(cases.c.study_id).where(cases.c.id == case_id)
+        ).scalar_one()
+        changed = change_case(connection, study_id, {})
+        tell(connection, changed, Kind.SETTLED, {"instances": 240}, it.now)
+
+
 def rows(page: Page) -> list[str]:
     return [row.get_attribute("data-case") or "" for row in page.locator("tr[data-case]").all()]
 
@@ -198,6 +210,44 @@ def test_a_change_is_on_the_list_within_a_second_and_the_focus_stays(
     assert time.monotonic() - began < 3
     expect(row.locator("a")).to_be_focused()
     expect(row).to_have_class(re.compile("changed"))
+
+
+@pytest.mark.parametrize("pressed", ["#state-waiting", "#page-after"])
+def test_a_change_leaves_the_focus_on_a_button_of_the_list(
+    visit: Open, house: Running, pressed: str
+) -> None:
+    page = visit()
+    page.locator(pressed).focus()
+    was = page.locator(pressed).element_handle()
+    tell_of(house, house.ids["moving"])
+    page.wait_for_function("button => !button.isConnected", arg=was)
+    expect(page.locator(pressed)).to_be_focused()
+
+
+@pytest.mark.parametrize("link", ["#to-finding-1", "#image-1", "[id='download-seg.dcm']"])
+def test_a_change_leaves_the_focus_where_it_is_on_a_case(
+    visit: Open, house: Running, link: str
+) -> None:
+    page = visit(f"/cases/{house.ids['large']}")
+    page.locator(link).focus()
+    was = page.locator(link).element_handle()
+    tell_of(house, house.ids["large"])
+    page.wait_for_function("link => !link.isConnected", arg=was)
+    expect(page.locator(link)).to_be_focused()
+
+
+def test_whatever_can_have_the_focus_has_an_id_of_its_own(visit: Open, house: Running) -> None:
+    nameless = """part => [...document.querySelectorAll(`${part} :is(a, button, [tabindex])`)]
+        .filter(it => !it.id || document.querySelectorAll(`[id="${it.id}"]`).length > 1)
+        .map(it => it.outerHTML)"""
+    page = visit()
+    assert page.evaluate(nameless, "#worklist") == []
+    page.get_by_label("Search").fill("nobody")
+    expect(page.locator("#show-all")).to_be_visible()
+    assert page.evaluate(nameless, "#worklist") == []
+    for name in ("large", "limits", "missing"):
+        page.goto(f"{house.url}/cases/{house.ids[name]}")
+        assert page.evaluate(nameless, "#case") == []
 
 
 def test_a_row_that_leaves_the_list_stays_under_the_cursor(visit: Open, house: Running) -> None:
