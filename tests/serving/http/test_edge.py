@@ -83,6 +83,16 @@ def test_pages_are_never_stored_unless_a_route_says_so(house: House, token: str)
     assert stored == "private, max-age=60"
 
 
+def test_a_browser_keeps_scripts_and_styles_and_asks_whether_they_changed(house: House) -> None:
+    client = house.client()
+    first = client.get("/static/firstread.css")
+    assert first.headers["Cache-Control"] == "public, no-cache"
+    again = client.get("/static/firstread.css", headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert again.headers["Cache-Control"] == "public, no-cache"
+    assert client.get("/static/nothing").headers["Cache-Control"] == "no-store"
+
+
 def test_another_host_is_refused_by_name(house: House) -> None:
     answer = house.client(url="http://evil.example").get("/healthz")
     assert (answer.status_code, answer.json()["code"]) == (421, "misdirected")
