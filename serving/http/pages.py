@@ -1,7 +1,7 @@
 """A page for a person: a template with the sentences of its reader's language.
 
 Every template is given ``t(key, **values)`` for sentences, ``language``, ``theme``, ``caller``
-(None before a log-in), ``csrf_token`` for its forms and ``path``, the local path of the request.
+(None before a log-in), ``csrf_token`` for its forms and ``path``, where the page can be had again.
 """
 
 from functools import partial
@@ -26,6 +26,7 @@ def render(
     *,
     status: int = 200,
     language: Language | None = None,
+    path: str | None = None,
     **values: object,
 ) -> HTMLResponse:
     """Return a page.
@@ -34,6 +35,8 @@ def render(
     ----------
     language
         None: that of who asks.
+    path
+        Where this page can be had again; None: where it was asked.
     """
     service: Service = get_service(request)
     known = getattr(request.state, "caller", None)
@@ -44,7 +47,7 @@ def render(
         theme=known.theme if known else None,
         caller=known,
         csrf_token=known.csrf_token if known else None,
-        path=request.url.path,
+        path=path or request.url.path,
         **values,
     )
     headers = {"Content-Language": language.value, "Vary": "Accept-Language, Cookie"}

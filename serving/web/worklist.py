@@ -72,7 +72,9 @@ def _read(who: Caller, given: Mapping[str, str]) -> Question:
 
 def _show(request: Request, template: str, asked: Question) -> Response:
     service = get_service(request)
-    return render(request, template, **_values(request, service, asked))
+    # What was posted cannot be asked again at its own address.
+    path = _address(asked)
+    return render(request, template, path=path, **_values(request, service, asked))
 
 
 def _values(request: Request, service: Service, asked: Question) -> Mapping[str, Any]:

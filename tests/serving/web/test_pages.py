@@ -1,5 +1,6 @@
 """The pages without a browser: who may see what, what a page says to a program, what is cached."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from serving.archive.filing import add_conflict
 from serving.database.engine import writing
 from serving.database.tables import cases
 from serving.worklist.states import AiState
-from tests.serving.house import House, a_house
+from tests.serving.house import HERE, House, a_house
 from tests.serving.worklist.cases import ACase, a_finding, a_summary, add_cases
 
 
@@ -95,6 +96,17 @@ def test_a_script_gets_the_part_and_a_browser_the_page(house: House) -> None:
     part = client.post("/worklist", data={"state": "scored"}, headers={"HX-Request": "true"})
     assert part.text.lstrip().startswith('<section id="worklist"')
     assert part.headers["hx-replace-url"] == "/?state=scored"
+
+
+def test_after_a_search_without_scripts_the_language_can_be_changed(house: House) -> None:
+    house.user("reader", Role.READER)
+    client = house.logged_in("reader")
+    page = client.post("/worklist", data={"state": "scored", "search": "王伟"})
+    (there,) = re.findall(r'name="next" value="([^"]+)"', page.text)
+    sent = {"language": "zh-CN", "next": there}
+    answer = client.post("/preferences", data=sent, follow_redirects=True)
+    assert (answer.status_code, str(answer.url)) == (200, f"{HERE}/?state=scored")
+    assert '<html lang="zh-CN"' in answer.text
 
 
 def test_the_last_state_of_a_form_counts(house: House) -> None:
