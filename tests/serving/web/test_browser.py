@@ -195,7 +195,7 @@ def test_not_analysed_looks_like_nothing_else(visit: Open, house: Running) -> No
     expect(page.locator("td.ai .unanalysed")).to_have_count(0)
 
 
-def test_a_change_is_on_the_list_within_a_second_and_the_focus_stays(
+def test_a_change_comes_to_the_list_by_itself_and_the_focus_stays(
     visit: Open, house: Running
 ) -> None:
     page = visit()
@@ -203,13 +203,37 @@ def test_a_change_is_on_the_list_within_a_second_and_the_focus_stays(
     expect(page.locator("tr[data-case]")).to_have_count(1)
     row = page.locator(f"#case-{house.ids['moving']}")
     row.locator("a").focus()
-    began = time.monotonic()
     change_state(house, house.ids["moving"], AiState.ANALYSING, Kind.ANALYSING, house.now)
-    expect(row.locator("td.ai")).to_contain_text("Analysing", timeout=5000)
-    # A second is promised on an idle machine; this one runs tests beside it.
-    assert time.monotonic() - began < 3
+    expect(row.locator("td.ai")).to_contain_text("Analysing")
     expect(row.locator("a")).to_be_focused()
     expect(row).to_have_class(re.compile("changed"))
+
+
+def test_a_page_waits_at_most_six_tenths_of_a_second_with_what_it_heard(
+    visit: Open, house: Running
+) -> None:
+    # By the page's own clock, which stands still: a busy machine makes no difference.
+    page = visit()
+    page.context.add_init_script("Math.random = () => 0.999")
+    page.clock.install()
+    page.reload()
+    page.evaluate(
+        """() => {
+            window.heard = 0;
+            new BroadcastChannel("firstread-events").onmessage =
+                ({ data }) => { if (data.kind === "case") window.heard += 1; };
+        }"""
+    )
+    page.clock.pause_at(time.time() + 60)
+    # The second and the third come just after the page was made fresh: the longest wait.
+    for count in (1, 2, 3):
+        tell_of(house, house.ids["clean"])
+        until = time.monotonic() + 10
+        while page.evaluate("window.heard") < count:
+            assert time.monotonic() < until, "the page did not hear of the change"
+            time.sleep(0.02)
+        with page.expect_response("**/worklist"):
+            page.clock.run_for(600)
 
 
 @pytest.mark.parametrize("pressed", ["#state-waiting", "#page-after"])

@@ -4,10 +4,11 @@ import { listen } from "/static/js/stream.js";
 
 // Soon after an event, and not more often than this while they keep coming.
 // All open pages hear of it at once and must not all ask at once: each adds a wait of its own.
-const SOON_MS = 100;
-const SOON_SPREAD_MS = 400;
-const APART_MS = 700;
-const APART_SPREAD_MS = 600;
+// The longest wait, 0.6 s, leaves time to hear of it and to be answered within a second.
+const SOON_MS = 50;
+const SOON_SPREAD_MS = 200;
+const APART_MS = 400;
+const APART_SPREAD_MS = 200;
 const AGAIN_MS = 2000;
 const KEYS = "firstread-keys";
 
