@@ -8,6 +8,7 @@
 Every limit and every lie ends in :class:`HeaderRefused`. Source: PS3.5 section 7.
 """
 
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,6 +67,9 @@ _GROUPED = frozenset(
 )
 # Levels that are open around a value within the first item of a sequence within an item of a group.
 _GROUPED_DEPTH = 4
+
+# An integer string (PS3.5 6.2); a fraction of zeros is met in the field.
+_WHOLE = re.compile(rb"\+?([0-9]{1,12})(?:\.0*)?")
 
 _FIRST_READ_BYTES = 16 * 1024
 # How many elements, or items, pass between two looks at the clock.
@@ -142,7 +146,8 @@ class DataSetWalk:
         self, window: Window, position: int, syntax: str, wanted: frozenset[int], budget: Budget
     ) -> None:
         self.window, self.position, self.syntax = window, position, syntax
-        self.wanted, self.budget, self.limits = wanted, budget, budget.limits
+        self.wanted = wanted | {NUMBER_OF_FRAMES}
+        self.budget, self.limits = budget, budget.limits
         self.is_little = syntax != EXPLICIT_BIG
         order = "<" if self.is_little else ">"
         self._tag_at = struct.Struct(f"{order}HH").unpack_from
@@ -153,6 +158,7 @@ class DataSetWalk:
         self.levels: list[_Level] = []
         self.level = _Level(_DATA_SET, window.size, False, syntax == IMPLICIT_LITTLE)
         self.elements, self.items, self.elements_limit = 0, 0, self.limits.elements
+        self.frames = 1
 
     def run(self) -> Header:
         """Walk to the pixels or to the end; raises :class:`HeaderRefused`."""
@@ -183,7 +189,16 @@ class DataSetWalk:
         if not self.elements:
             raise HeaderRefused("no-elements")
         is_implicit = self.syntax == IMPLICIT_LITTLE
-        return Header(self.syntax, "", is_implicit, self.is_little, self.found, pixels, self.groups)
+        return Header(
+            self.syntax,
+            "",
+            is_implicit,
+            self.is_little,
+            self.found,
+            pixels,
+            self.groups,
+            self.frames,
+        )
 
     def _is_inside(self) -> bool:
         """Whether another element follows; levels of defined length that end here are closed."""
@@ -236,7 +251,9 @@ class DataSetWalk:
             value = self.window.data[start:end]
             self.found[tag] = Element(vr.decode("ascii"), value)
             if tag == NUMBER_OF_FRAMES:
-                self.elements_limit = _elements_limit(value, self.limits)
+                self.frames = _number_of_frames(value, self.limits)
+                per_frame = self.limits.elements_per_frame * self.frames
+                self.elements_limit = max(self.limits.elements, per_frame)
         elif len(self.levels) == _GROUPED_DEPTH and tag in _GROUPED:
             self._keep_grouped(tag, start, end)
         self.position = end
@@ -336,9 +353,15 @@ class DataSetWalk:
             position += size
 
 
-def _elements_limit(number_of_frames: bytes, limits: Limits) -> int:
-    text = number_of_frames.strip(b" \0")
-    frames = int(text) if text.isdigit() and len(text) < 12 else 1
+def _number_of_frames(value: bytes, limits: Limits) -> int:
+    """Return how many frames are said: everybody who asks, asks here."""
+    text = value.strip(b" \0")
+    if not text:
+        return 1
+    said = _WHOLE.fullmatch(text)
+    if said is None:
+        raise HeaderRefused("frames-inconsistent")
+    frames = int(said[1])
     if frames > limits.frames:
         raise HeaderRefused("too-many-frames")
-    return max(limits.elements, limits.elements_per_frame * frames)
+    return max(1, frames)

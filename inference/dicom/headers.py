@@ -267,7 +267,7 @@ def _day(text: str) -> date | None:
 
 def _frames(fields: _Fields, *, is_ct: bool) -> tuple[Frame, ...]:
     """Return the frames; of anything but CT only a single one, for nobody asks for others."""
-    count = fields.whole(0x00280008) or 1
+    count = fields.header.frames
     per_frame = sum(sequence == PER_FRAME_GROUPS for sequence, _ in fields.header.groups)
     if is_ct and per_frame:
         if per_frame != count:

@@ -5,7 +5,6 @@ decoders crash. Nothing is rescaled: these are the values that other programs as
 """
 
 import os
-import re
 import threading
 import time
 from collections.abc import Iterator
@@ -31,7 +30,7 @@ MOST_CHILDREN = 2
 # Of waiting for a child and for the frame.
 _WALL_S = 120.0
 
-_SAMPLES, _PHOTOMETRIC, _PLANAR, _FRAMES = 0x00280002, 0x00280004, 0x00280006, 0x00280008
+_SAMPLES, _PHOTOMETRIC, _PLANAR = 0x00280002, 0x00280004, 0x00280006
 _ROWS, _COLUMNS, _ALLOCATED, _STORED, _REPRESENTATION = (
     0x00280010,
     0x00280011,
@@ -44,7 +43,6 @@ _WANTED = frozenset(
         _SAMPLES,
         _PHOTOMETRIC,
         _PLANAR,
-        _FRAMES,
         _ROWS,
         _COLUMNS,
         _ALLOCATED,
@@ -140,7 +138,6 @@ def _pixel_data(path: Path, header: Header) -> PixelData:
         bits_stored=short(_STORED, allocated),
         is_signed=short(_REPRESENTATION, 0) == 1,
     )
-    frames = text(_FRAMES)
     pixel_data = PixelData(
         path,
         header.transfer_syntax_uid,
@@ -148,7 +145,7 @@ def _pixel_data(path: Path, header: Header) -> PixelData:
         samples=short(_SAMPLES, 1),
         photometric=text(_PHOTOMETRIC),
         is_planar=short(_PLANAR, 0) == 1,
-        frames=max(1, int(frames)) if re.fullmatch("[0-9]{1,12}", frames) else 1,
+        frames=header.frames,
         pixels=header.pixels,
     )
     if not pixel_data.frame_bits:

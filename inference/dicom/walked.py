@@ -73,6 +73,8 @@ class Header:
     media_class_uid
         Media Storage SOP Class UID (0002,0002), by which a DICOMDIR is known; empty without a meta
         header.
+    frames
+        Number of Frames (0028,0008), at most ``Limits.frames``; 1 where none is said, or 0.
     """
 
     transfer_syntax_uid: str
@@ -82,3 +84,4 @@ class Header:
     elements: dict[int, Element]
     pixels: Pixels | None
     groups: Mapping[tuple[int, int], Mapping[tuple[int, int], bytes]] = field(default_factory=dict)
+    frames: int = 1

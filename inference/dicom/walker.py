@@ -72,8 +72,8 @@ def walk(
     HeaderRefused
         ``not-dicom``, ``truncated``, ``transfer-syntax-missing``, ``no-elements``,
         ``header-too-long``, ``too-many-elements``, ``too-many-items``, ``too-many-frames``,
-        ``nested-too-deep``, ``value-too-long``, ``too-slow``, ``length-inconsistent``,
-        ``vr-unknown``, ``sequence-broken``, ``element-repeated``
+        ``frames-inconsistent``, ``nested-too-deep``, ``value-too-long``, ``too-slow``,
+        ``length-inconsistent``, ``vr-unknown``, ``sequence-broken``, ``element-repeated``
     """
     window = Window(stream, size, limits.header_bytes)
     budget = Budget(limits, clock() + limits.wall_s, clock)

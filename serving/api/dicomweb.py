@@ -266,7 +266,8 @@ def _frames(
 ) -> Response:
     form = frame_form(accepted(request), row.transfer_syntax_uid, alone=len(numbers) == 1)
     retrieval = _retrieval(request, service)
-    tag = wado.tag_of([row], retrieval.studies_url, repr(tuple(numbers)), repr(form))
+    # A range says itself in few words, however many frames a header claims.
+    tag = wado.tag_of([row], retrieval.studies_url, repr(numbers), repr(form))
     return not_modified(request, tag) or wado.frames_response(retrieval, row, numbers, form, tag)
 
 

@@ -216,7 +216,7 @@ def frames_response(
     read = decoded_frame if form.is_decoded else stored_frame
     frames: list[bytes] = []
     with refusals_told(), open_pixels(path) as pixels:
-        if max(numbers) > pixels.frames:
+        if any(number > pixels.frames for number in numbers):
             raise NotFound(f"the instance has {pixels.frames} frames")
         for number in numbers:
             frames.append(read(pixels, number))

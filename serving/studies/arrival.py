@@ -48,19 +48,13 @@ _CODED = {
     "study_time": 0x00080030,
 }
 _SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES = 0x00080016, 0x00080018, 0x0020000D, 0x0020000E
-_MODALITY, _INSTANCE_NUMBER, _FRAMES, _ROWS, _COLUMNS = (
-    0x00080060,
-    0x00200013,
-    0x00280008,
-    0x00280010,
-    0x00280011,
-)
+_MODALITY, _INSTANCE_NUMBER, _ROWS, _COLUMNS = 0x00080060, 0x00200013, 0x00280010, 0x00280011
 _WANTED = (
     NAMES
     | TEXTS
     | {*_STUDY_TEXTS.values(), *_SERIES_TEXTS.values(), *_CODED.values()}
     | {_CHARSET, _SERIES_NUMBER, _SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES}
-    | {_MODALITY, _INSTANCE_NUMBER, _FRAMES, _ROWS, _COLUMNS}
+    | {_MODALITY, _INSTANCE_NUMBER, _ROWS, _COLUMNS}
 )
 
 _UID = re.compile(r"(?=.{1,64}$)[0-9]+(\.[0-9]+)+")
@@ -235,7 +229,6 @@ def _facts(header: Header) -> InstanceFacts:
     sop_class, sop_instance = text(_SOP_CLASS), text(_SOP_INSTANCE)
     _check_uids(header, (sop_class, sop_instance, text(_STUDY), text(_SERIES)))
     modality = text(_MODALITY).upper()
-    frames = _whole(text(_FRAMES))
     rows, columns = _short(header, _ROWS), _short(header, _COLUMNS)
     return InstanceFacts(
         study_uid=text(_STUDY),
@@ -248,7 +241,7 @@ def _facts(header: Header) -> InstanceFacts:
         number=_whole(text(_INSTANCE_NUMBER)),
         rows=rows,
         columns=columns,
-        frames=frames if frames is not None and frames > 0 else 1,
+        frames=header.frames,
         declared=declared_sets(values.get(_CHARSET, b"")[:1024]),
         coded=_coded({name: text(tag) for name, tag in _CODED.items()}),
         study_texts=_cut(values, _STUDY_TEXTS),

@@ -40,15 +40,6 @@ def test_a_frame_behind_the_last_is_short(tmp_path: Path) -> None:
     assert refused.value.reason == "pixels-short"
 
 
-@pytest.mark.parametrize("count", [b"\xb2 ", b"x ", b"0 "])
-def test_a_number_of_frames_that_is_none_is_one(tmp_path: Path, count: bytes) -> None:
-    head = b"\x28\x00\x08\x00IS\x02\x00"
-    data = an_image(a_ramp(frames=2))
-    assert head + b"2 " in data
-    with open_pixels(the_file(tmp_path, data.replace(head + b"2 ", head + count))) as pixels:
-        assert pixels.frames == 1
-
-
 @pytest.mark.parametrize(
     ("attributes", "reason"),
     [

@@ -277,10 +277,27 @@ def test_elements_hidden_in_functional_groups_are_counted() -> None:
         assert reason(raw.meta() + raw.ct_elements() + groups + raw.pixels()) == "too-many-elements"
 
 
-def test_a_frame_count_that_lies_does_not_lift_the_limit_without_end() -> None:
+@pytest.mark.parametrize("count", ["2000000000", "+999999999", "20001", " 99999999.0 "])
+def test_a_frame_count_that_lies_does_not_lift_the_limit_without_end(count: str) -> None:
     many = element(PRIVATE_SEQUENCE, "LO") * 60_000
-    data = raw.meta() + raw.ct_elements(frames="2000000000") + many
+    data = raw.meta() + raw.ct_elements(frames=count) + many
     assert reason(data) == "too-many-frames"
+
+
+@pytest.mark.parametrize(
+    "count", [b"\xb2", b"x", b"-1", b"1\\2", b"99999999\\1", b"1_0", b"9" * 13, b"1.5", "١"]
+)
+def test_a_frame_count_that_is_no_number_is_refused(count: bytes | str) -> None:
+    assert reason(raw.meta() + raw.ct_elements(frames=count)) == "frames-inconsistent"
+
+
+@pytest.mark.parametrize(
+    ("count", "frames"),
+    [(None, 1), ("", 1), ("0", 1), ("3", 3), (" +3 ", 3), ("3.0", 3), ("20000\0", 20_000)],
+)
+def test_a_frame_count_is_read_whoever_asks(count: str | None, frames: int) -> None:
+    data = raw.meta() + raw.ct_elements(frames=count) + raw.pixels()
+    assert walk(io.BytesIO(data), len(data), frozenset()).frames == frames
 
 
 def test_many_frames_may_have_many_elements() -> None:

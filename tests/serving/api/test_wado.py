@@ -1,6 +1,7 @@
 """WADO-RS against a real server: bytes, headers, frames, negotiation, entity tags, borders."""
 
 import base64
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -353,6 +354,16 @@ def test_frames_that_do_not_decode_are_not_made_up(server: Server) -> None:
     assert get(server, f"{path}/frames/1").status_code == 406
     assert get(server, f"{path}/rendered").status_code == 406
     assert get(server, f"{path}/frames/1", f"{OCTETS}; transfer-syntax=*").status_code == 200
+
+
+def test_frames_that_are_only_claimed_cost_nothing(server: Server) -> None:
+    (path,) = stored(server, an_image(number=9))
+    with writing(server.house.engine) as connection:
+        connection.execute(update(instances).values(frames=20_000_000))
+    started = time.process_time()
+    assert get(server, f"{path}/bulkdata/7FE00010", OCTETS).status_code == 404
+    assert get(server, f"{path}/rendered").status_code == 404
+    assert time.process_time() - started < 2
 
 
 def test_without_pixels_there_are_no_frames(server: Server) -> None:

@@ -50,6 +50,16 @@ def test_the_facts_are_what_the_header_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("count", "code"),
+    [(b"+30000000 ", "too-many-frames"), (b"30000000\\1", "frames-inconsistent")],
+)
+def test_frames_that_cannot_be_are_not_filed(tmp_path: Path, count: bytes, code: str) -> None:
+    data = an_instance(NumberOfFrames="1234567890")
+    assert data.count(b"1234567890") == 1
+    assert refused(tmp_path, data.replace(b"1234567890", count)).code == code
+
+
+@pytest.mark.parametrize(
     "keyword", ["SOPInstanceUID", "SOPClassUID", "StudyInstanceUID", "SeriesInstanceUID"]
 )
 def test_an_instance_without_one_of_the_four_uids_is_refused(tmp_path: Path, keyword: str) -> None:
