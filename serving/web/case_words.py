@@ -6,7 +6,7 @@ from typing import Any
 
 from firstread.messages import Language, sentence
 from serving.studies.cases import CaseDetail, ResultDetail
-from serving.studies.resend import ResendItem, resend_list
+from serving.studies.resend import Cure, ResendItem, resend_list
 from serving.web.words import (
     LETTERS,
     AiWords,
@@ -40,13 +40,20 @@ class FindingWords:
 
 @dataclass(frozen=True, slots=True)
 class ResendWords:
-    """One thing that the sender is asked for."""
+    """Missing images that the sender is asked for."""
 
     series: str
     where: str
     missing: str
-    say: str
     is_required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RenewWords:
+    """What is wrong with the images of a series, so that a new series is asked for."""
+
+    series: str
+    say: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,7 @@ class ResultWords:
     operating_point: str
     threshold: str
     resend: tuple[ResendWords, ...]
+    renew: tuple[RenewWords, ...]
     downloads: tuple[tuple[str, str], ...]
 
 
@@ -132,6 +140,7 @@ def result_words(
     runtime, point = document["runtime"], document["operating_point"]
     choice = document["series_choice"]
     images = document["files"]["key_images"]
+    asked = resend_list(document)
     return ResultWords(
         status=sentence(f"page.verdict.{status}", language),
         is_scored=document["scored"],
@@ -153,7 +162,17 @@ def result_words(
         else "",
         operating_point=point["name"] if point else "",
         threshold=f"{point['threshold']:.3f}" if point else "",
-        resend=tuple(_resend(detail, item, language) for item in resend_list(document)),
+        resend=tuple(
+            _resend(detail, item, language) for item in asked if item.cure is Cure.MISSING_IMAGES
+        ),
+        renew=tuple(
+            RenewWords(
+                _series_name(detail, item.series_uid),
+                item.zh if language is Language.ZH_CN else item.en,
+            )
+            for item in asked
+            if item.cure is Cure.NEW_SERIES
+        ),
         downloads=tuple(
             (name, _size(stored.size_bytes))
             for name, stored in sorted(result.files.items())
@@ -208,20 +227,25 @@ def _series(detail: CaseDetail, series_uid: str | None, count: int, language: La
 
 
 def _resend(detail: CaseDetail, item: ResendItem, language: Language) -> ResendWords:
-    found = next((s for s in detail.study.series if s.series_uid == item.series_uid), None)
-    number = "" if found is None or found.number is None else str(found.number)
     where = sentence("page.resend.whole", language)
     if item.position_mm is not None:
         where = f"{item.position_mm:.1f} mm"
         if item.from_mm is not None and item.to_mm is not None:
             where += f" ({item.from_mm:.1f} … {item.to_mm:.1f} mm)"
     return ResendWords(
-        series=f"{number} {found.description}".strip() if found else "",
+        series=_series_name(detail, item.series_uid),
         where=where,
         missing="" if item.missing is None else str(item.missing),
-        say=item.zh if language is Language.ZH_CN else item.en,
         is_required=item.is_required,
     )
+
+
+def _series_name(detail: CaseDetail, series_uid: str | None) -> str:
+    found = next((s for s in detail.study.series if s.series_uid == series_uid), None)
+    if found is None:
+        return ""
+    number = "" if found.number is None else str(found.number)
+    return f"{number} {found.description}".strip()
 
 
 def _size(size_bytes: int) -> str:

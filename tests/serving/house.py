@@ -26,6 +26,7 @@ from serving.accounts.users import add_user, find_user
 from serving.database.engine import open_engine, writing
 from serving.database.tables import metadata
 from serving.http.authentication import lifetime, session_cookie
+from serving.http.dependencies import Service
 from serving.service.app import create_app
 from serving.settings import Settings
 
@@ -70,9 +71,13 @@ class House:
     clients: list[httpx.Client] = field(default_factory=list)
 
     @property
+    def service(self) -> Service:
+        service: Service = self.app.state.service
+        return service
+
+    @property
     def engine(self) -> Engine:
-        engine: Engine = self.app.state.service.engine
-        return engine
+        return self.service.engine
 
     def client(
         self, token: str | None = None, *, address: str = "127.0.0.1", url: str = HERE
@@ -99,7 +104,7 @@ class House:
 
     def logged_in(self, name: str, **where: str) -> httpx.Client:
         """Return a browser with a user's session, whose requests bring the CSRF token."""
-        settings = self.app.state.service.settings
+        settings = self.service.settings
         with writing(self.engine) as connection:
             user = find_user(connection, name)
             secret = start_session(connection, user.id, lifetime(settings), self.clock.now)

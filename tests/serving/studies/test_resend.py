@@ -8,7 +8,7 @@ from firstread.messages import Language
 from firstread.uids import uid_from
 from inference.gate.reasons import Code, Number, Reason, Status, Verdict
 from inference.results.document import verdict_document
-from serving.studies.resend import ResendItem, resend_list
+from serving.studies.resend import Cure, ResendItem, resend_list
 from tests.serving.studies.a_study import a_document
 
 
@@ -28,8 +28,9 @@ def a_gap(position_mm: float, missing: int = 3, status: Status = Status.RESEND) 
 
 
 def listed(*reasons: Reason) -> tuple[ResendItem, ...]:
-    document = a_document(scored=False, reasons=[])
-    document["verdict"] = verdict_document(Verdict.of(reasons))
+    verdict = Verdict.of(reasons)
+    document = a_document(scored=verdict.status.is_scored)
+    document["verdict"] = verdict_document(verdict)
     return resend_list(document)
 
 
@@ -38,6 +39,7 @@ def test_a_gap_is_named_with_series_place_and_number() -> None:
     assert item.series_uid == uid_from("study", "CT")
     assert (item.position_mm, item.from_mm, item.to_mm) == (-112.5, -115.0, -110.0)
     assert (item.missing, item.is_required) == (3, True)
+    assert item.cure is Cure.MISSING_IMAGES
     assert item.en == a_gap(-112.5, 3).sentence(Language.EN)
 
 
@@ -76,6 +78,54 @@ def test_a_thinned_series_is_wanted_whole(announced: int, missing: int | None) -
     }
     (item,) = listed(Reason(Code.SLICES_THINNED, Status.RESEND, numbers))
     assert (item.position_mm, item.missing) == (None, missing)
+    assert item.cure is Cure.MISSING_IMAGES
+
+
+def doubles(pixels: str, status: Status) -> Reason:
+    numbers: dict[str, Number] = {
+        "positions": 2, "position_mm": -50.0, "to_mm": -20.0, "pixels": pixels,
+    }  # fmt: skip
+    return Reason(Code.SLICES_DOUBLED, status, numbers)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        doubles("other-pixels", Status.RESEND),
+        Reason(
+            Code.UIDS_REPEATED, Status.RESEND,
+            {"count": 4, "uids": 2, "position_mm": 1.0, "to_mm": 9.0},
+        ),
+        Reason(
+            Code.HU_IMPLAUSIBLE, Status.RESEND,
+            {"problem": "blank-slices", "count": 3, "position_mm": 1.0, "to_mm": 9.0},
+        ),
+        Reason(
+            Code.ACQUISITIONS_MIXED, Status.RESEND, {"slices": 9, "other_slices": 9, "parts": 2}
+        ),
+        Reason(
+            Code.FRAME_OF_REFERENCE_MIXED, Status.RESEND,
+            {"slices": 9, "other_slices": 9, "parts": 2},
+        ),
+    ],
+    ids=lambda reason: str(reason.code),
+)  # fmt: skip
+def test_what_lies_in_the_images_asks_for_a_new_series_and_counts_none_as_missing(
+    reason: Reason,
+) -> None:
+    item, gap = sorted(listed(reason, a_gap(10.0)), key=lambda item: item.code == "slices-missing")
+    assert (item.cure, item.missing) == (Cure.NEW_SERIES, None)
+    assert item.zh == reason.sentence(Language.ZH_CN)
+    assert gap.cure is Cure.MISSING_IMAGES
+
+
+def test_equal_doubles_ask_for_nothing() -> None:
+    (item,) = listed(doubles("equal-pixels", Status.LIMITS), a_gap(10.0))
+    assert item.code == "slices-missing"
+
+
+def test_a_refused_study_is_asked_for_nothing() -> None:
+    assert not listed(Reason(Code.NOT_CT, Status.REFUSE, {"modality": "MR"}), a_gap(10.0))
 
 
 def test_what_no_other_images_would_cure_is_not_listed() -> None:

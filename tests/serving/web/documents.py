@@ -19,6 +19,7 @@ from serving.studies.result_rows import add_result, hide_visible_result
 from serving.worklist.states import AiState, OrderedClass
 from serving.worklist.summary import summarise
 from serving.worklist.urgency import judge_urgency
+from tests.serving.house import House
 from tests.serving.web.running import Running
 
 SERIES_UID = "2.25.77"
@@ -92,7 +93,7 @@ def a_document(
     return document
 
 
-def finish(it: Running, case_id: str, document: Mapping[str, Any], at: float) -> int:
+def finish(it: Running | House, case_id: str, document: Mapping[str, Any], at: float) -> int:
     """Make a document the visible result of a case, and tell it; return the result's id."""
     store = it.service.store
     contents = {"findings.json": json.dumps(document).encode(), "sr.dcm": b"an SR"}

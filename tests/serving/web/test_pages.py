@@ -14,6 +14,7 @@ from serving.database.engine import writing
 from serving.database.tables import cases
 from serving.worklist.states import AiState
 from tests.serving.house import HERE, House, a_house
+from tests.serving.web.documents import a_document, a_gap, finish
 from tests.serving.worklist.cases import ACase, a_finding, a_summary, add_cases
 
 
@@ -78,6 +79,27 @@ def test_images_that_contradict_others_are_marked_whatever_the_analysis_says(hou
     assert "conflicting images" in client.get("/").text
     (row,) = client.get("/api/v1/worklist").json()["cases"]
     assert row["has_conflicts"]
+
+
+def test_faults_in_the_images_ask_for_a_new_series_and_gaps_for_what_is_missing(
+    house: House,
+) -> None:
+    site = house.site("first")
+    faulty, both = a_case(house, site), a_case(house, site)
+    house.user("reader", Role.READER)
+    client = house.logged_in("reader")
+    doubled, gap = a_gap(-60.0, 2, "slices-doubled"), a_gap(-112.5, 13)
+    finish(house, faulty, a_document(status="resend", reasons=[doubled]), house.clock.now)
+    finish(house, both, a_document(status="resend", reasons=[doubled, gap]), house.clock.now)
+    page = client.get(f"/cases/{faulty}").text
+    assert "Please send a new series" in page
+    assert "Send them into the same study" not in page
+    page = client.get(f"/cases/{both}").text
+    assert "Please send a new series" in page
+    assert "Send them into the same study" in page
+    assert page.count('<td class="position">') == 1
+    asked = client.get(f"/api/v1/cases/{both}").json()["resend"]
+    assert [item["cure"] for item in asked] == ["missing-images", "new-series"]
 
 
 @pytest.mark.parametrize(
