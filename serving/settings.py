@@ -73,7 +73,8 @@ class Settings(BaseSettings):
     metrics_token
         Lets a scraper read ``/metrics`` from elsewhere than loopback.
     demonstration
-        Loads demonstration studies into an empty database, and allows its log-in on loopback.
+        Sends the demonstration studies that are not there, unless other hospitals' are, and allows
+        the demonstration's log-in on loopback.
     log
         File for the log of all processes; None: standard error.
     secure_cookies

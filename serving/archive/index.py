@@ -156,6 +156,12 @@ def find_studies(
     return tuple(_study_row(row, *counts[row.id]) for row in rows)
 
 
+def has_studies_of_others(connection: Connection, site_id: int) -> bool:
+    """Return whether another site has sent a study."""
+    query = select(studies.c.id).where(studies.c.site_id != site_id).limit(1)
+    return connection.execute(query).one_or_none() is not None
+
+
 def find_series(
     connection: Connection,
     site_id: int | None,

@@ -1,5 +1,7 @@
 """Four studies to look at: synthetic chests, sent to the service like anybody's.
 
+A study keeps its UIDs for as long as its folder is there: what was sent is known again.
+
 ========= ======================================================= =============================
 patient   chest                                                   stands on the list
 ========= ======================================================= =============================
@@ -11,14 +13,11 @@ patient   chest                                                   stands on the 
 """
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from firstread.progress import Progress, silent
 from inference.phantom import NameStyle, NoduleSpec, PhantomSpec, make_phantom, write_phantom
-from serving.sending.deliver import Delivered, deliver, open_client
-from serving.sending.outgoing import find_outgoing
 
 SLICES, SLICE_MM = 130, 2.5
 
@@ -62,36 +61,19 @@ STUDIES = (
 )
 
 
-def make_studies(folder: Path, progress: Progress = silent) -> Iterator[Path]:
-    """Make the studies one after the other and yield each one's folder; what is there is kept.
+def make_study(study: DemonstrationStudy, folder: Path, progress: Progress = silent) -> Path:
+    """Make a study in its place in a folder and return the place; what is there is kept.
 
-    About seven CPU seconds each. A study is written beside its place and renamed, so one that is
-    there is whole.
+    About seven CPU seconds. It is written beside its place and renamed, so one that is there is
+    whole.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    for study in STUDIES:
-        place = folder / study.folder
-        if not place.exists():
-            fresh = folder / f".{study.folder}"
-            shutil.rmtree(fresh, ignore_errors=True)
-            paths = write_phantom(make_phantom(study.spec, progress), fresh, progress)
-            for number in study.missing:
-                paths[number].unlink()
-            fresh.rename(place)
-        yield place
-
-
-def send_studies(url: str, token: str, folder: Path) -> Iterator[Delivered]:
-    """Make the studies and send each as soon as it is there.
-
-    Raises
-    ------
-    ServiceUnreachable
-        ``unreachable``: the service at ``url`` does not answer.
-    NotDelivered
-        ``not-delivered``: it does not take the studies.
-    """
-    with open_client(url, token) as client:
-        for place in make_studies(folder):
-            with find_outgoing([place]) as outgoing:
-                yield from deliver(client, outgoing.studies)
+    place = folder / study.folder
+    if not place.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        fresh = folder / f".{study.folder}"
+        shutil.rmtree(fresh, ignore_errors=True)
+        paths = write_phantom(make_phantom(study.spec, progress), fresh, progress)
+        for number in study.missing:
+            paths[number].unlink()
+        fresh.rename(place)
+    return place

@@ -25,7 +25,6 @@ from serving.archive.store import Store
 from serving.database.engine import open_engine, writing
 from serving.database.migrate import migrate
 from serving.service import logs
-from serving.service.demonstration import STUDIES
 from serving.service.processes import child_environment
 from serving.service.supervisor import Supervisor
 from serving.settings import Settings, refuse_unknown
@@ -77,6 +76,7 @@ def up(settings: Settings, tell: Callable[[str], None]) -> None:
         password = ensure_first_admin(database, time.time())
         if password is not None:
             tell(f"first log-in, shown once: {FIRST_ADMIN} / {password}")
+        demonstration.revoke_demonstration_tokens(database, time.time())
         if settings.demonstration:
             demonstration.ensure_demonstration(database, time.time())
         log.info("starting", extra={"engine": settings.engine, "workers": settings.workers})
@@ -88,7 +88,6 @@ def up(settings: Settings, tell: Callable[[str], None]) -> None:
                 if settings.demonstration:
                     name, word = demonstration.NAME, demonstration.PASSWORD
                     tell(f"demonstration log-in, from this machine alone: {name} / {word}")
-                    tell(f"{len(STUDIES)} synthetic studies come one after the other:")
                     beside.enter_context(demonstrating(settings, address))
 
             supervisor.run(on_ready)

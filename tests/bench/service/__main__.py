@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from serving.service.demonstration import make_studies
+from serving.service.demonstration import STUDIES, make_study
 from tests.bench.machine import describe
 from tests.bench.service import parts
 from tests.bench.service.instances import Template, read_template
@@ -67,7 +67,8 @@ def main() -> int:
 
 def study_templates() -> list[Template]:
     """Return the demonstration's study with two nodules: 130 slices of 512 x 512, 2.5 mm."""
-    (folder,) = [path for path in make_studies(STORE / "demonstration") if path.name == "small"]
+    (study,) = [study for study in STUDIES if study.folder == "small"]
+    folder = make_study(study, STORE / "demonstration")
     return [read_template(path) for path in sorted(folder.glob("*.dcm"))]
 
 
