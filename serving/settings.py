@@ -17,8 +17,8 @@ OTHERS = frozenset(PREFIX + name for name in ("TOKEN", "FAULT", "RAY_FOLDER", "N
 Seconds = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 Bytes = Annotated[int, Field(ge=1)]
-# A worker that was late once must not lose its job.
-LEASE_HEARTBEATS = 3
+# Unless somebody says otherwise: a worker that is late once must not lose its job.
+LEASE_HEARTBEATS = 6
 MIB = 1 << 20
 GIB = 1 << 30
 
@@ -53,7 +53,7 @@ class Settings(BaseSettings):
         A study with images settles when none has come for so long.
     lease_s, heartbeat_s
         A worker that has not spoken for ``lease_s`` loses its job; it speaks every
-        ``heartbeat_s``.
+        ``heartbeat_s``, a sixth of the lease unless it is set.
     analysis_s
         An analysis that takes longer ends its process: native code that hangs ends in no other way.
     attempts
@@ -98,7 +98,9 @@ class Settings(BaseSettings):
     urgency: Path | None = None
     settle_s: Seconds = 20.0
     lease_s: Seconds = 60.0
-    heartbeat_s: Seconds = 10.0
+    heartbeat_s: float = Field(
+        gt=0, default_factory=lambda known: known["lease_s"] / LEASE_HEARTBEATS
+    )
     analysis_s: Seconds = 1800.0
     attempts: Count = 3
     max_request_bytes: Bytes = 8 * GIB
@@ -116,10 +118,10 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _a_lease_outlasts_a_heartbeat(self) -> Self:
-        if self.lease_s < LEASE_HEARTBEATS * self.heartbeat_s:
+        if self.heartbeat_s >= self.lease_s:
             raise ValueError(
-                f"a lease (LEASE_S, {self.lease_s:g} s) must last {LEASE_HEARTBEATS} heartbeats "
-                f"(HEARTBEAT_S, {self.heartbeat_s:g} s): one may be late"
+                f"a lease (FIRSTREAD_LEASE_S, {self.lease_s:g} s) must outlast a heartbeat "
+                f"(FIRSTREAD_HEARTBEAT_S, {self.heartbeat_s:g} s)"
             )
         return self
 

@@ -41,12 +41,12 @@ def test_what_a_setting_cannot_be_is_told_by_its_name(
         read_settings()
 
 
-def test_a_lease_lasts_three_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_outlasts_a_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (read_settings().lease_s, read_settings().heartbeat_s) == (60, 10)
+    monkeypatch.setenv("FIRSTREAD_LEASE_S", "3")
+    assert read_settings().heartbeat_s == 0.5
     monkeypatch.setenv("FIRSTREAD_HEARTBEAT_S", "3")
-    monkeypatch.setenv("FIRSTREAD_LEASE_S", "9")
-    assert read_settings().lease_s == 9
-    monkeypatch.setenv("FIRSTREAD_LEASE_S", "8.9")
-    with pytest.raises(ConfigurationError, match=r"^a lease .*LEASE_S.* must last 3 heartbeats"):
+    with pytest.raises(ConfigurationError, match=r"^a lease .*LEASE_S, 3 s.* must outlast"):
         read_settings()
 
 
