@@ -26,7 +26,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import ColumnElement, Connection, and_, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, or_, select, update
 
 from serving.database.tables import jobs
 
@@ -43,6 +43,9 @@ class JobState(StrEnum):
     OVERTAKEN = "overtaken"
     QUARANTINED = "quarantined"
 
+
+# The error of a job whose study never settled; it is in quarantine from the start.
+UNSETTLED = "settling-failed"
 
 OPEN = (JobState.QUEUED.value, JobState.LEASED.value)
 
@@ -83,27 +86,40 @@ _COLUMNS = (
 )
 
 
-def enqueue(connection: Connection, study_id: int, generation: int, rank: int, now: float) -> int:
+def enqueue(
+    connection: Connection,
+    study_id: int,
+    generation: int,
+    rank: int,
+    now: float,
+    *,
+    kept_away: str | None = None,
+) -> int:
     """Add a job and return its id; older jobs of the study that have not ended are overtaken.
 
     Parameters
     ----------
     rank
         Taken first where smaller.
+    kept_away
+        Why it is in quarantine from the start, as a stable word; None: it is queued.
     """
     connection.execute(
         update(jobs)
         .where(jobs.c.study_id == study_id, jobs.c.state.in_(OPEN))
         .values(state=JobState.OVERTAKEN.value, finished_at=now, lease_until=None)
     )
+    is_kept_away = kept_away is not None
     statement = (
         insert(jobs)
         .values(
             study_id=study_id,
             generation=generation,
-            state=JobState.QUEUED.value,
+            state=(JobState.QUARANTINED if is_kept_away else JobState.QUEUED).value,
             rank=rank,
             queued_at=now,
+            finished_at=now if is_kept_away else None,
+            error=kept_away,
         )
         .returning(jobs.c.id)
     )
@@ -239,6 +255,11 @@ def retry(connection: Connection, job_id: int) -> bool:
         )
     )
     return connection.execute(statement).rowcount == 1
+
+
+def forget(connection: Connection, job_id: int) -> None:
+    """Remove a job that was in quarantine from the start: its study makes another one."""
+    connection.execute(delete(jobs).where(jobs.c.id == job_id, jobs.c.error == UNSETTLED))
 
 
 def expired(connection: Connection, now: float, lease_s: float) -> tuple[Job, ...]:

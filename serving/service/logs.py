@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from firstread.errors import ConfigurationError
+from firstread.errors import ConfigurationError, FirstreadError
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,12 @@ def places(trace: TracebackType | None) -> list[str]:
         f"{'/'.join(frame.filename.split('/')[-2:])}:{frame.lineno} {frame.name}"
         for frame in reversed(frames)
     ]
+
+
+def trouble(error: BaseException) -> dict[str, object]:
+    """Return what is told of an exception that was handled: its code or class, and its places."""
+    code = error.code if isinstance(error, FirstreadError) else type(error).__name__
+    return {"error": code, "places": places(error.__traceback__)}
 
 
 def set_up(process: str, file: Path | None) -> None:

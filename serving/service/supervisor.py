@@ -32,6 +32,8 @@ from sqlalchemy import Engine as Database
 from serving.database.engine import reading, writing
 from serving.errors import Unavailable
 from serving.jobs import queue, workers
+from serving.jobs.queue import Job
+from serving.service.logs import trouble
 from serving.service.processes import child_environment, host_name
 from serving.settings import Settings
 from serving.studies import life
@@ -200,24 +202,33 @@ class Supervisor:
 
     def _bury(self, owner: str) -> None:
         """Take back what a dead worker held, and remove what it left behind."""
-        attempts = self.settings.attempts
         shutil.rmtree(self.scratch / owner, ignore_errors=True)
         try:
             with reading(self.database) as connection:
                 held = queue.held_by(connection, owner)
             for job in held:
-                if job.attempts < attempts:
-                    # The first time at once: a restart or a power cut is nobody's fault.
-                    pause_s = queue.pause_s(job.pauses - 1)
-                    life.requeue(self.database, job, self.clock(), "worker-died", pause_s=pause_s)
-                else:
-                    life.give_up(self.database, job, Failure.CRASHED, self.clock())
-                log.warning("taken back", extra={"job": job.id, "attempt": job.attempts})
+                self._take_back(job)
             with writing(self.database) as connection:
                 workers.leave(connection, owner)
         except Unavailable as error:
             # Its leases end by themselves, and the other workers take them back.
             log.warning("waiting for the database", extra={"reason": error.message})
+
+    def _take_back(self, job: Job) -> None:
+        try:
+            if job.attempts < self.settings.attempts:
+                # The first time at once: a restart or a power cut is nobody's fault.
+                pause_s = queue.pause_s(job.pauses - 1)
+                life.requeue(self.database, job, self.clock(), "worker-died", pause_s=pause_s)
+            else:
+                life.give_up(self.database, job, Failure.CRASHED, self.clock())
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - one study's bug must not end the service
+            # Its lease ends by itself, and the workers try again.
+            log.error("job cannot be taken back", extra={"job": job.id, **trouble(error)})
+        else:
+            log.warning("taken back", extra={"job": job.id, "attempt": job.attempts})
 
     def _bury_former(self) -> None:
         """Bury the workers of supervisors that were killed here, by power loss for instance."""

@@ -34,6 +34,7 @@ from serving.jobs.engine import Analysed, AnalysisRequest, Engine, EngineLost
 from serving.jobs.queue import Job
 from serving.jobs.room import lacks_room
 from serving.service.logs import places
+from serving.service.upkeep import Upkeep
 from serving.settings import Settings
 from serving.studies import life
 from serving.studies.life import Begun, Outcome
@@ -137,6 +138,7 @@ class Worker:
         self._end_process = end_process
         self._is_silent = threading.Event()
         self._leases = Leases()
+        self._upkeep = Upkeep(place.settings, place.database, place.clock)
         self._taken = 0
 
     def run(self) -> None:
@@ -211,13 +213,8 @@ class Worker:
         self._end_process(1)
 
     def _look_after(self) -> None:
-        place, settings = self._place, self._place.settings
         try:
-            now = place.clock()
-            if settled := life.settle(place.database, now, settings.settle_s):
-                log.info("studies settled", extra={"studies": settled})
-            if taken := life.recover(place.database, now, settings.lease_s, settings.attempts):
-                log.warning("leases ended", extra={"jobs": taken})
+            self._upkeep.look_after()
         except Unavailable as error:
             _tell_unavailable(error)
             self._stop.wait(RETRY_S)

@@ -9,7 +9,8 @@
                           │                                       └──────────────────┘
                           └───── receive: a later image, from every state
 
-    not-analysed ── retry (serving.studies.retry) ──> waiting, where it was quarantined
+    receiving ── give_up_settling ──────────────────> not-analysed
+    not-analysed ── retry (serving.studies.retry) ──> waiting, or receiving if it never settled
 
 Each step is one transaction that holds case, event and job together. A job carries the generation
 of the study for which it was made and the token of its lease; a worker that lost its lease changes
@@ -17,18 +18,18 @@ nothing, and a result of fewer images than have come since is dropped (``overtak
 result hides the older one, which is kept; a unique index makes a second visible one impossible.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, Engine, RowMapping, Select, or_, select
 
-from firstread.errors import FirstreadError
 from serving.archive import filing
 from serving.archive.store import Store, Stored
 from serving.database.engine import reading, writing
 from serving.database.tables import cases, studies
+from serving.errors import Unavailable
 from serving.events.log import Kind
 from serving.faults import point
 from serving.jobs import queue
@@ -73,37 +74,88 @@ class Begun:
     objects: tuple[str, ...]
 
 
-def settle(engine: Engine, now: float, quiet_s: float) -> int:
-    """Let studies to which no image came for ``quiet_s`` wait for a worker; return how many.
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What became of all that was due.
+
+    Attributes
+    ----------
+    done
+        How many there were without those that failed.
+    failed
+        By id what was raised; nothing of these was changed.
+    """
+
+    done: int
+    failed: Mapping[int, Exception]
+
+
+def settle(engine: Engine, now: float, quiet_s: float, but: Collection[int] = ()) -> Swept:
+    """Let studies to which no image came for ``quiet_s`` wait for a worker.
 
     Quiet is no proof of completeness: the gate judges what is there, and a later image makes a new
-    analysis. What cannot be settled raises, after the others were settled.
+    analysis.
+
+    Parameters
+    ----------
+    but
+        Ids of studies that are left alone.
+
+    Raises
+    ------
+    Unavailable
+        ``unavailable``
     """
-    settled = 0
+    done = 0
     failed: dict[int, Exception] = {}
     while True:
         with reading(engine) as connection:
-            due_now = _due(now, quiet_s).where(studies.c.id.not_in(failed))
+            due_now = _due(now, quiet_s).where(studies.c.id.not_in({*but, *failed}))
             due = connection.execute(due_now).scalars().all()
-        for study_id in due:
-            try:
-                settled += _settle_if_due(engine, study_id, now, quiet_s)
-            except FirstreadError:
-                # The database does not answer: it will not for the next one.
-                raise
-            except Exception as error:  # noqa: BLE001  (raised when the others are settled)
-                failed[study_id] = error
         if not due:
-            for first in failed.values():
-                raise first
-            return settled
+            return Swept(done, failed)
+        swept = _sweep(due, lambda study_id: _settle_if_due(engine, study_id, now, quiet_s))
+        done += swept.done
+        failed |= swept.failed
+
+
+def give_up_settling(engine: Engine, study_id: int, now: float, quiet_s: float) -> str | None:
+    """Have a study that cannot settle end as not analysed, with a job in quarantine that says so.
+
+    Returns
+    -------
+    Its case; None: it has settled, or images came.
+    """
+    with writing(engine) as connection:
+        if not _is_due(connection, study_id, now, quiet_s):
+            return None
+        case = _fail(connection, study_id, Failure.FAILED, now)
+        study = filing.study_by_id(connection, study_id)
+        rank = _case(connection, study_id)["class_rank"]
+        queue.enqueue(
+            connection, study_id, study["generation"], rank, now, kept_away=queue.UNSETTLED
+        )
+        return case.id
+
+
+def _sweep(due: Iterable[int], act: Callable[[int], bool]) -> Swept:
+    """Do something for each; one that fails keeps no other from its turn."""
+    done = 0
+    failed: dict[int, Exception] = {}
+    for one in due:
+        try:
+            done += act(one)
+        except Unavailable:
+            # The database does not answer: it will not for the next one.
+            raise
+        except Exception as error:  # noqa: BLE001  (told by whoever asked)
+            failed[one] = error
+    return Swept(done, failed)
 
 
 def _settle_if_due(engine: Engine, study_id: int, now: float, quiet_s: float) -> bool:
     with writing(engine) as connection:
-        # Again, inside: another process may have settled it, or an image may have come.
-        still_due = _due(now, quiet_s).where(studies.c.id == study_id)
-        if connection.execute(still_due).first() is None:
+        if not _is_due(connection, study_id, now, quiet_s):
             return False
         _settle_one(connection, study_id, now)
     return True
@@ -210,26 +262,38 @@ def give_up(engine: Engine, job: Job, failure: Failure, now: float) -> Outcome:
         return _give_up(connection, job, failure, now)
 
 
-def recover(engine: Engine, now: float, lease_s: float, attempts: int) -> int:
+def recover(
+    engine: Engine, now: float, lease_s: float, attempts: int, but: Collection[int] = ()
+) -> Swept:
     """Take back the jobs whose lease has ended, and give up those that ended too many workers.
 
-    Returns
-    -------
-    How many there were.
+    Parameters
+    ----------
+    but
+        Ids of jobs that are left alone.
+
+    Raises
+    ------
+    Unavailable
+        ``unavailable``
     """
     with reading(engine) as connection:
-        if not queue.expired(connection, now, lease_s):
-            return 0
+        over = [job.id for job in queue.expired(connection, now, lease_s) if job.id not in but]
+    return _sweep(over, lambda job_id: _recover_one(engine, job_id, now, lease_s, attempts))
+
+
+def _recover_one(engine: Engine, job_id: int, now: float, lease_s: float, attempts: int) -> bool:
     with writing(engine) as connection:
         # Again, inside: a heartbeat may have come since.
-        over = queue.expired(connection, now, lease_s)
-        for job in over:
-            if job.attempts >= attempts:
-                _give_up(connection, job, Failure.CRASHED, now)
-            else:
-                pause_s = queue.pause_s(job.pauses - 1)
-                _requeue(connection, job, now, "lease-ended", is_counted=True, pause_s=pause_s)
-        return len(over)
+        over = {job.id: job for job in queue.expired(connection, now, lease_s)}
+        if (job := over.get(job_id)) is None:
+            return False
+        if job.attempts >= attempts:
+            _give_up(connection, job, Failure.CRASHED, now)
+        else:
+            pause_s = queue.pause_s(job.pauses - 1)
+            _requeue(connection, job, now, "lease-ended", is_counted=True, pause_s=pause_s)
+    return True
 
 
 def _requeue(
@@ -259,11 +323,16 @@ def _give_up(connection: Connection, job: Job, failure: Failure, now: float) -> 
         return Outcome.LOST
     if _close_if_overtaken(connection, study, job, now):
         return Outcome.OVERTAKEN
-    values = {"ai_state": AiState.NOT_ANALYSED.value, "summary": summarise_failure(failure)}
-    case = change_case(connection, job.study_id, values)
-    tell(connection, case, Kind.NOT_ANALYSED, {"code": failure.value}, now)
+    _fail(connection, job.study_id, failure, now)
     _close(connection, job, JobState.QUARANTINED, now, failure.value)
     return Outcome.DONE
+
+
+def _fail(connection: Connection, study_id: int, failure: Failure, now: float) -> Case:
+    values = {"ai_state": AiState.NOT_ANALYSED.value, "summary": summarise_failure(failure)}
+    case = change_case(connection, study_id, values)
+    tell(connection, case, Kind.NOT_ANALYSED, {"code": failure.value}, now)
+    return case
 
 
 def _due(now: float, quiet_s: float) -> Select[int]:
@@ -279,6 +348,12 @@ def _due(now: float, quiet_s: float) -> Select[int]:
         .order_by(last)
         .limit(_AT_A_TIME)
     )
+
+
+def _is_due(connection: Connection, study_id: int, now: float, quiet_s: float) -> bool:
+    """Ask again, in the transaction: another process may have settled it, or an image come."""
+    query = _due(now, quiet_s).where(studies.c.id == study_id)
+    return connection.execute(query).first() is not None
 
 
 def _settle_one(connection: Connection, study_id: int, now: float) -> None:

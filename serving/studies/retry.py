@@ -1,8 +1,9 @@
 """What has not ended: a list for whoever runs the service, and the way back from quarantine."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, or_, select
 
 from firstread.errors import UsageError
 from serving.database.engine import writing
@@ -64,6 +65,8 @@ def list_jobs(connection: Connection, now: float) -> tuple[ListedJob, ...]:
 def retry(engine: Engine, case_id: str | None, now: float) -> tuple[str, ...]:
     """Put quarantined studies back into the queue, at their old place: all of them, or none.
 
+    One that could not settle settles anew.
+
     Parameters
     ----------
     case_id
@@ -79,7 +82,7 @@ def retry(engine: Engine, case_id: str | None, now: float) -> tuple[str, ...]:
         ``usage``: this case is in no quarantine.
     """
     query = (
-        select(jobs.c.id, jobs.c.study_id)
+        select(jobs.c.id, jobs.c.study_id, jobs.c.error)
         .join(studies, studies.c.id == jobs.c.study_id)
         .join(cases, cases.c.study_id == jobs.c.study_id)
         .where(_is_kept_away())
@@ -91,7 +94,7 @@ def retry(engine: Engine, case_id: str | None, now: float) -> tuple[str, ...]:
         found = connection.execute(query).all()
         if case_id is not None and not found:
             raise UsageError("this case is in no quarantine", advice="firstread jobs list")
-        return tuple(_retry_one(connection, row.id, row.study_id, now) for row in found)
+        return tuple(_retry_one(connection, row, now) for row in found)
 
 
 def _is_kept_away() -> ColumnElement[bool]:
@@ -103,9 +106,14 @@ def _is_kept_away() -> ColumnElement[bool]:
     )
 
 
-def _retry_one(connection: Connection, job_id: int, study_id: int, now: float) -> str:
-    is_back = queue.retry(connection, job_id)
-    assert is_back, "quarantined in this transaction"
-    case = change_case(connection, study_id, {"ai_state": AiState.WAITING.value})
+def _retry_one(connection: Connection, job: Row[Any, Any, Any], now: float) -> str:
+    state = AiState.WAITING
+    if job.error == queue.UNSETTLED:
+        state = AiState.RECEIVING
+        queue.forget(connection, job.id)
+    else:
+        is_back = queue.retry(connection, job.id)
+        assert is_back, "quarantined in this transaction"
+    case = change_case(connection, job.study_id, {"ai_state": state.value})
     tell(connection, case, Kind.REQUEUED, {}, now)
     return case.id

@@ -6,6 +6,8 @@ A case has two states that do not block each other: how far the AI is, and how f
         ^           ^           |                  |
         |           +-- lease --+                  |
         +------------- a later image --------------+      (from every state)
+
+    receiving -> not-analysed: it cannot settle; not-analysed -> waiting or receiving: tried again
 """
 
 from collections.abc import Mapping
@@ -50,13 +52,14 @@ class UrgencyClass(StrEnum):
 
 # Every case may go back to receiving: a late image makes an analysis of an older set count no more.
 NEXT: Mapping[AiState, frozenset[AiState]] = {
-    AiState.RECEIVING: frozenset({AiState.RECEIVING, AiState.WAITING}),
+    # To not-analysed: it cannot settle.
+    AiState.RECEIVING: frozenset({AiState.RECEIVING, AiState.WAITING, AiState.NOT_ANALYSED}),
     # To any, too: the lease says whose word counts, not whether its owner said that it has begun.
     AiState.WAITING: frozenset(AiState),
     # Back to waiting: the worker's lease ended before its result came.
     AiState.ANALYSING: frozenset(AiState),
     AiState.SCORED: frozenset({AiState.RECEIVING}),
-    # To waiting: it was quarantined, and somebody has it tried again.
+    # To waiting or receiving: it was quarantined, and somebody has it tried again.
     AiState.NOT_ANALYSED: frozenset({AiState.RECEIVING, AiState.WAITING}),
 }
 

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from serving.database.engine import writing
 from serving.database.tables import cases, events, instances, jobs, result_files, results, studies
+from serving.jobs import queue
 from tests.serving.service.scene import (
     Room,
     a_copy,
@@ -88,6 +91,38 @@ def test_a_study_that_fails_in_python_is_given_up_after_three_and_others_go_on(r
         second["study_id"]: ("done", 1),
     }
     assert {line["error"] for line in room.logged("analysis failed")} == {"object-damaged"}
+
+
+def test_studies_that_cannot_settle_or_be_taken_back_end_no_worker(room: Room) -> None:
+    for number in range(1, 5):
+        room.receive(a_copy(small_study(), number))
+    unsettled, untakeable = (row["id"] for row in room.rows(studies)[:2])
+    with writing(room.database) as connection:
+        votes = update(studies).where(studies.c.id == unsettled).values(charset_votes={"": {}})
+        connection.execute(votes)
+        # A lease that ended, of a case that may not wait again.
+        of_case = cases.c.study_id == untakeable
+        connection.execute(update(cases).where(of_case).values(ai_state="scored"))
+        job_id = queue.enqueue(connection, untakeable, 1, 0, 1.0)
+        assert queue.claim(connection, "nobody", 1.0, 1.0) is not None
+    worker = room.start_worker()
+    room.wait(lambda: worker.poll() is not None or room.is_settled())
+    assert worker.poll() is None, room.log.read_text("utf-8")[-3000:]
+    ended = {row["study_id"]: row["ai_state"] for row in room.rows(cases)}
+    assert ended.pop(unsettled) == "not-analysed"
+    assert set(ended.values()) == {"scored"}
+    kept_away = [row for row in room.rows(jobs) if row["state"] == "quarantined"]
+    assert [(row["study_id"], row["error"]) for row in kept_away] == [
+        (unsettled, "settling-failed")
+    ]
+    told = room.logged("study cannot settle")
+    assert [line["tries"] for line in told] == [1, 2, 3]
+    assert {line["error"] for line in told} == {"KeyError"}
+    assert all(line["places"] for line in told)
+    told = room.logged("job cannot be taken back")
+    assert {line["job"] for line in told} == {job_id}
+    assert [line["tries"] for line in told] == list(range(1, len(told) + 1))
+    assert len(told) < 10
 
 
 def test_a_study_that_kills_its_process_is_given_up_after_three_and_others_go_on(

@@ -39,7 +39,7 @@ LATER = NOW + QUIET_S
 def settled(archive: Archive, *files: bytes, now: float = NOW) -> Job:
     """Receive files, let the study settle, and claim its job."""
     archive.receive(*files, now=now)
-    assert settle(archive.engine, now + QUIET_S, QUIET_S) == 1
+    assert settle(archive.engine, now + QUIET_S, QUIET_S).done == 1
     job = archive.claim(now + QUIET_S)
     assert job is not None
     return job
@@ -70,28 +70,28 @@ def visible(archive: Archive) -> list[dict[str, object]]:
 def test_a_study_settles_when_it_has_been_quiet(archive: Archive) -> None:
     archive.receive(an_instance(1), now=NOW)
     archive.receive(an_instance(2), now=NOW + 15)
-    assert settle(archive.engine, NOW + 34, QUIET_S) == 0
+    assert settle(archive.engine, NOW + 34, QUIET_S).done == 0
     assert the_case(archive)["ai_state"] == "receiving"
-    assert settle(archive.engine, NOW + 35, QUIET_S) == 1
+    assert settle(archive.engine, NOW + 35, QUIET_S).done == 1
     assert the_case(archive)["ai_state"] == "waiting"
     (job,) = rows_of(archive, jobs)
     assert (job["state"], job["generation"]) == ("queued", 2)
-    assert settle(archive.engine, NOW + 99, QUIET_S) == 0
+    assert settle(archive.engine, NOW + 99, QUIET_S).done == 0
 
 
 def test_a_study_settles_although_the_clock_was_set_back(archive: Archive) -> None:
     archive.receive(an_instance(1), now=NOW)
-    assert settle(archive.engine, NOW - 3600, QUIET_S) == 1
+    assert settle(archive.engine, NOW - 3600, QUIET_S).done == 1
 
 
 def test_a_result_of_somebody_else_never_settles(archive: Archive) -> None:
     archive.receive(an_instance(1, sop_class=SR, modality="SR"))
-    assert settle(archive.engine, NOW + 999, QUIET_S) == 0
+    assert settle(archive.engine, NOW + 999, QUIET_S).done == 0
 
 
 def test_more_studies_than_fit_one_transaction_settle(archive: Archive) -> None:
     archive.receive(*(an_instance(1, study=f"s{number}") for number in range(60)))
-    assert settle(archive.engine, LATER, QUIET_S) == 60
+    assert settle(archive.engine, LATER, QUIET_S).done == 60
 
 
 def test_the_worker_is_told_the_images_and_nothing_else(archive: Archive) -> None:
@@ -130,7 +130,7 @@ def test_our_own_results_start_no_analysis(archive: Archive) -> None:
     finished(archive, job)
     (study,) = rows_of(archive, studies)
     assert study["generation"] == 1
-    assert settle(archive.engine, NOW + 999, QUIET_S) == 0
+    assert settle(archive.engine, NOW + 999, QUIET_S).done == 0
 
 
 def test_our_own_results_that_come_back_are_known_and_start_nothing(archive: Archive) -> None:
@@ -177,7 +177,7 @@ def test_a_late_slice_supersedes_the_result_and_keeps_the_old_one(archive: Archi
     assert the_case(archive)["ai_state"] == "receiving"
     # Until there is a newer one the old result is what is known.
     assert len(visible(archive)) == 1
-    assert settle(archive.engine, NOW + 100 + QUIET_S, QUIET_S) == 1
+    assert settle(archive.engine, NOW + 100 + QUIET_S, QUIET_S).done == 1
     job = archive.claim(NOW + 130)
     assert job is not None
     assert finished(archive, job, says="second", now=NOW + 140) is Outcome.DONE
@@ -224,7 +224,7 @@ def test_a_result_of_fewer_images_than_there_are_is_dropped(archive: Archive) ->
     assert not rows_of(archive, results)
     assert the_case(archive)["ai_state"] == "receiving"
     assert [row["state"] for row in rows_of(archive, jobs)] == ["overtaken"]
-    assert settle(archive.engine, NOW + 60, QUIET_S) == 1
+    assert settle(archive.engine, NOW + 60, QUIET_S).done == 1
 
 
 def test_a_job_that_was_overtaken_while_it_waited_is_not_begun(archive: Archive) -> None:
@@ -246,7 +246,7 @@ def test_the_end_of_a_job_counts_once(archive: Archive) -> None:
 
 def test_a_worker_that_lost_its_lease_changes_nothing(archive: Archive) -> None:
     first = settled(archive, an_instance(1))
-    assert recover(archive.engine, LATER + LEASE_S + 1, LEASE_S, attempts=3) == 1
+    assert recover(archive.engine, LATER + LEASE_S + 1, LEASE_S, attempts=3).done == 1
     second = archive.claim(LATER + LEASE_S + 2)
     assert second is not None
     before = [rows_of(archive, table) for table in (cases, results, instances, events, jobs)]
@@ -264,8 +264,8 @@ def test_a_worker_that_lost_its_lease_changes_nothing(archive: Archive) -> None:
 def test_a_lease_that_ended_puts_the_study_back_to_waiting(archive: Archive) -> None:
     job = settled(archive, an_instance(1))
     begin(archive.engine, job, LATER)
-    assert recover(archive.engine, LATER + 1, LEASE_S, attempts=3) == 0
-    assert recover(archive.engine, LATER + LEASE_S + 1, LEASE_S, attempts=3) == 1
+    assert recover(archive.engine, LATER + 1, LEASE_S, attempts=3).done == 0
+    assert recover(archive.engine, LATER + LEASE_S + 1, LEASE_S, attempts=3).done == 1
     assert the_case(archive)["ai_state"] == "waiting"
     assert kinds(archive)[-1] == "requeued"
 
