@@ -6,7 +6,9 @@ kind           details                                written when
 received       ``instances``: images new to us        a request added images to a study
 settled        ``instances``: images in all           no image came for the quiet time
 analysing      ``attempt``: 1 for the first           a worker took the study
-requeued       none                                   a worker was lost; the study waits again
+requeued       none                                   an analysis broke off; the study waits again
+postponed      none                                   no room for an analysis; the study waits
+retried        none                                   an administrator took it out of quarantine
 scored         ``findings``, ``package``              a result became visible
 not-analysed   ``code``: first reason                 an analysis ended without a score
 superseded     ``package``                            an older result gave way to a newer one
@@ -34,6 +36,8 @@ class Kind(StrEnum):
     SETTLED = "settled"
     ANALYSING = "analysing"
     REQUEUED = "requeued"
+    POSTPONED = "postponed"
+    RETRIED = "retried"
     SCORED = "scored"
     NOT_ANALYSED = "not-analysed"
     SUPERSEDED = "superseded"

@@ -313,7 +313,7 @@ def _requeue(
     released = queue.release(connection, job, now, error, is_counted=is_counted, pause_s=pause_s)
     assert released, "held since the transaction began"
     case = change_case(connection, job.study_id, {"ai_state": AiState.WAITING.value})
-    tell(connection, case, Kind.REQUEUED, {}, now)
+    tell(connection, case, Kind.REQUEUED if is_counted else Kind.POSTPONED, {}, now)
     return Outcome.DONE
 
 

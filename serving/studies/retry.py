@@ -115,5 +115,5 @@ def _retry_one(connection: Connection, job: Row[Any, Any, Any], now: float) -> s
         is_back = queue.retry(connection, job.id)
         assert is_back, "quarantined in this transaction"
     case = change_case(connection, job.study_id, {"ai_state": state.value})
-    tell(connection, case, Kind.REQUEUED, {}, now)
+    tell(connection, case, Kind.RETRIED, {}, now)
     return case.id

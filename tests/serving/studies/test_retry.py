@@ -47,7 +47,7 @@ def test_a_quarantined_study_waits_again_and_can_be_scored(archive: Archive) -> 
     (case,) = rows_of(archive, cases)
     assert case["ai_state"] == "waiting"
     last = rows_of(archive, events)[-1]
-    assert (last["kind"], last["version"], last["at"]) == ("requeued", case["version"], LATER + 9)
+    assert (last["kind"], last["version"], last["at"]) == ("retried", case["version"], LATER + 9)
     again = archive.claim(LATER + 9)
     assert again is not None
     assert (again.id, again.attempts) == (job.id, 1)
@@ -101,6 +101,7 @@ def test_the_list_says_what_was_wrong_and_when_it_goes_on(archive: Archive) -> N
     job = archive.claim(LATER)
     assert job is not None
     requeue(archive.engine, job, LATER + 3, "no-room", is_counted=False, pause_s=5.0)
+    assert rows_of(archive, events)[-1]["kind"] == "postponed"
     (case_id,) = case_ids(archive)
     assert listed(archive) == (
         ListedJob(case_id, JobState.QUEUED, 0, "no-room", LATER, LATER, None, LATER + 8),

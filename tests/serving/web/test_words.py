@@ -116,6 +116,8 @@ def test_every_reason_has_its_sentence(
         (Kind.SETTLED, {"instances": 130}),
         (Kind.ANALYSING, {"attempt": 1}),
         (Kind.REQUEUED, {}),
+        (Kind.POSTPONED, {}),
+        (Kind.RETRIED, {}),
         (Kind.SCORED, {"findings": 2, "package": "lung_nodule@1.0.1"}),
         (Kind.NOT_ANALYSED, {"code": "slices-missing"}),
         (Kind.NOT_ANALYSED, {"code": "analysis-crashed"}),
