@@ -5,7 +5,6 @@ decoders crash. Nothing is rescaled: these are the values that other programs as
 """
 
 import os
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,10 +24,8 @@ from inference.dicom.wire import Task
 FRAME_BYTES = 512 * 1024 * 1024
 """A frame that would be larger is not decoded."""
 
-# Each child takes about 100 MB: who asks for many frames at once waits for the others.
-MOST_CHILDREN = 2
-# Of waiting for a child and for the frame.
-_WALL_S = 120.0
+# For all that is decoded of one file between its opening and its closing.
+_WALL_S = 60.0
 
 _SAMPLES, _PHOTOMETRIC, _PLANAR = 0x00280002, 0x00280004, 0x00280006
 _ROWS, _COLUMNS, _ALLOCATED, _STORED, _REPRESENTATION = (
@@ -51,8 +48,6 @@ _WANTED = frozenset(
     }
 )
 
-_children = threading.BoundedSemaphore(MOST_CHILDREN)
-
 
 class FrameRefused(Exception):
     """A frame cannot be had; ``reason`` is a stable word, listed in ``docs/dicom.md``."""
@@ -72,6 +67,8 @@ class PixelData:
         Of the file in which ``pixels`` holds: of a deflated instance its inflated form.
     is_planar
         Whether the samples of a colour image lie one after the other (0028,0006).
+    deadline
+        When decoding must be over, of ``time.monotonic()``.
     """
 
     path: Path
@@ -82,6 +79,7 @@ class PixelData:
     is_planar: bool
     frames: int
     pixels: Pixels
+    deadline: float
 
     @property
     def is_encapsulated(self) -> bool:
@@ -147,6 +145,7 @@ def _pixel_data(path: Path, header: Header) -> PixelData:
         is_planar=short(_PLANAR, 0) == 1,
         frames=header.frames,
         pixels=header.pixels,
+        deadline=time.monotonic() + _WALL_S,
     )
     if not pixel_data.frame_bits:
         raise FrameRefused("size-missing")
@@ -180,6 +179,7 @@ def stored_frame(pixel_data: PixelData, number: int) -> bytes:
 def decoded_frame(pixel_data: PixelData, number: int) -> bytes:
     """Return a frame (1-based) as in Explicit VR Little Endian; decoded colour is RGB.
 
+    Each call that decodes has a child process of 100 MB: the caller bounds how many are at once.
     A frame of single bits begins with bit 0 of its first byte.
 
     Raises
@@ -205,17 +205,11 @@ def decoded_frame(pixel_data: PixelData, number: int) -> bytes:
         photometric=pixel_data.photometric,
     )
     out = np.empty(form.frame_bytes * pixel_data.samples, np.uint8)
-    deadline = time.monotonic() + _WALL_S
-    if not _children.acquire(timeout=_WALL_S):
-        raise FrameRefused("too-slow")
+    child = decoder_process.take()
     try:
-        child = decoder_process.take()
-        try:
-            reason = child.decode(task, out, deadline)
-        finally:
-            decoder_process.give_back(child)
+        reason = child.decode(task, out, pixel_data.deadline)
     finally:
-        _children.release()
+        decoder_process.give_back(child)
     if reason:
         raise FrameRefused(reason)
     return out.tobytes()

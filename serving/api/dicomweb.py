@@ -5,7 +5,8 @@ everything else is not there (404). Source: PS3.18.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
@@ -13,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from serving.accounts.caller import Caller, Right
-from serving.api import qido, stow, wado
+from serving.api import pixel_work, qido, stow, wado
 from serving.api.datasets import WRITTEN, Attributes, as_json, ordered, written
 from serving.api.media_types import DICOM_JSON, JSON, choose
 from serving.api.multipart import RelatedParser, boundary_of
@@ -242,63 +243,69 @@ def retrieve_metadata(request: Request, service: Asking, reader: Reader) -> Resp
 
 
 @router.get(INSTANCE + "/frames/{frames}")
-def retrieve_frames(request: Request, service: Asking, reader: Reader, frames: str) -> Response:
+async def retrieve_frames(
+    request: Request, service: Asking, reader: Reader, frames: str
+) -> Response:
     """Retrieve frames of an instance: ``1`` or ``1,2,3``."""
-    (row,) = _instances(request, service, reader)
-    numbers = _numbers(frames)
-    return _frames(request, service, row, numbers)
+    (row,) = await run_in_threadpool(_instances, request, service, reader)
+    return await _frames(request, service, row, _numbers(frames))
 
 
 @router.get(INSTANCE + "/bulkdata/{path:path}")
-def retrieve_bulk_data(request: Request, service: Asking, reader: Reader, path: str) -> Response:
+async def retrieve_bulk_data(
+    request: Request, service: Asking, reader: Reader, path: str
+) -> Response:
     """Retrieve a long value that a header names by its address."""
-    (row,) = _instances(request, service, reader)
+    (row,) = await run_in_threadpool(_instances, request, service, reader)
     if path == wado.PIXEL_DATA:
-        return _frames(request, service, row, range(1, row.frames + 1))
+        return await _frames(request, service, row, range(1, row.frames + 1))
     form = frame_form(accepted(request), EXPLICIT_LITTLE, alone=True)
     retrieval = _retrieval(request, service)
     tag = wado.tag_of([row], retrieval.studies_url, path, repr(form))
-    return not_modified(request, tag) or wado.bulk_data_response(retrieval, row, path, form, tag)
+    if unchanged := not_modified(request, tag):
+        return unchanged
+    return await run_in_threadpool(wado.bulk_data_response, retrieval, row, path, form, tag)
 
 
-def _frames(
+async def _frames(
     request: Request, service: Service, row: InstanceRow, numbers: Sequence[int]
 ) -> Response:
     form = frame_form(accepted(request), row.transfer_syntax_uid, alone=len(numbers) == 1)
     retrieval = _retrieval(request, service)
     # A range says itself in few words, however many frames a header claims.
     tag = wado.tag_of([row], retrieval.studies_url, repr(numbers), repr(form))
-    return not_modified(request, tag) or wado.frames_response(retrieval, row, numbers, form, tag)
+    work = partial(wado.frames_response, retrieval, row, numbers, form, tag)
+    return not_modified(request, tag) or await _run(request, work)
 
 
 @router.get(INSTANCE + "/rendered")
 @router.get(INSTANCE + "/frames/{frames}/rendered")
-def retrieve_rendered(request: Request, service: Asking, reader: Reader) -> Response:
+async def retrieve_rendered(request: Request, service: Asking, reader: Reader) -> Response:
     """Retrieve a frame as JPEG or PNG; of an instance the middle one."""
-    (row,) = _instances(request, service, reader)
+    (row,) = await run_in_threadpool(_instances, request, service, reader)
     wish = read_wish(request.query_params)
     frames = request.path_params.get("frames")
     number = (row.frames + 1) // 2
     if frames is not None:
         (number,) = _numbers(frames, most=1)
-    return _rendered(request, service, row, number, wish)
+    return await _rendered(request, service, row, number, wish)
 
 
 @router.get(STUDY + "/thumbnail")
 @router.get(SERIES + "/thumbnail")
 @router.get(INSTANCE + "/thumbnail")
-def retrieve_thumbnail(request: Request, service: Asking, reader: Reader) -> Response:
+async def retrieve_thumbnail(request: Request, service: Asking, reader: Reader) -> Response:
     """Retrieve a small picture: of a series or study the middle one of its images."""
-    rows = _instances(request, service, reader)
+    rows = await run_in_threadpool(_instances, request, service, reader)
     images = [row for row in rows if row.is_source and row.rows] or [r for r in rows if r.rows]
     if not images:
         raise NotFound("there is no image")
     row = images[len(images) // 2]
     query = {"viewport": f"{THUMBNAIL_SIDE},{THUMBNAIL_SIDE}", **request.query_params}
-    return _rendered(request, service, row, (row.frames + 1) // 2, read_wish(query))
+    return await _rendered(request, service, row, (row.frames + 1) // 2, read_wish(query))
 
 
-def _rendered(
+async def _rendered(
     request: Request, service: Service, row: InstanceRow, number: int, wish: Wish
 ) -> Response:
     media_type = choose(accepted(request), TYPES)
@@ -309,7 +316,12 @@ def _rendered(
         data = wado.picture(retrieval, row, number, wish, media_type)
         return Response(data, media_type=media_type, headers=caching(tag))
 
-    return not_modified(request, tag) or picture()
+    return not_modified(request, tag) or await _run(request, picture)
+
+
+async def _run(request: Request, work: Callable[[], Response]) -> Response:
+    mine: pixel_work.PixelWork = request.app.state.pixel_work
+    return await mine.run(work)
 
 
 def _numbers(text: str, most: int = MOST_FRAMES) -> list[int]:

@@ -4,7 +4,6 @@ Instances are given as they came, but for the preamble, which may be executable 
 unless it makes the file a TIFF as well (PS3.10 7.5). Source: PS3.18 section 10.4.
 """
 
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,12 +38,8 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _CHUNK_BYTES = 1 << 20
 # Frames are in memory while they are given.
 MOST_FRAMES_BYTES = 64 << 20
-# A frame of 4096 x 4096 is 300 MB while it is made a picture of: who asks for more waits.
-PICTURES_AT_ONCE = 2
 # Raised when the same object is given in another way: who has the old form asks anew.
 _FORM_VERSION = "1"
-
-_pictures = threading.BoundedSemaphore(PICTURES_AT_ONCE)
 
 
 def checked(store: Store, sha256: str, now: float) -> Path:
@@ -288,7 +283,7 @@ def picture(
     """
     path = retrieval.file(row)
     header = metadata(retrieval, row)
-    with _pictures, refusals_told(), open_pixels(path) as pixels:
+    with refusals_told(), open_pixels(path) as pixels:
         if number > pixels.frames:
             raise NotFound(f"the instance has {pixels.frames} frames")
         return render(pixels, number, header, wish, media_type)

@@ -25,6 +25,7 @@ from starlette.staticfiles import StaticFiles
 from firstread.version import __version__
 from serving.api import dicomweb, metrics, views
 from serving.api import worklist as worklist_api
+from serving.api.pixel_work import PixelWork
 from serving.api.stow import Uploads
 from serving.archive.store import Store
 from serving.database.engine import open_engine
@@ -111,6 +112,7 @@ def create_app(
     app.state.service = service
     app.state.figures = registry
     app.state.uploads = Uploads()
+    app.state.pixel_work = PixelWork()
     app.state.password_work = CapacityLimiter(PASSWORDS_AT_ONCE)
     problems.install(app)
     for router in ROUTERS:

@@ -1,6 +1,8 @@
 """Frames as stored and decoded: real files of every transfer syntax beside pydicom's own pixels."""
 
+import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +101,13 @@ def test_bytes_that_were_swapped_as_words_are_not_given(tmp_path: Path) -> None:
         assert decoded_frame(opened, 1) == pixels.tobytes()
     with open_pixels(the_file(tmp_path, as_words)) as opened, pytest.raises(FrameRefused):
         decoded_frame(opened, 1)
+
+
+def test_all_frames_of_a_file_share_one_time(tmp_path: Path) -> None:
+    path = the_file(tmp_path, an_image(a_ramp(frames=2), compressed=RLE))
+    with open_pixels(path) as opened:
+        assert opened.deadline <= time.monotonic() + 60
+        over = replace(opened, deadline=time.monotonic())
+        with pytest.raises(FrameRefused) as refused:
+            decoded_frame(over, 1)
+    assert refused.value.reason == "decoder-hung"

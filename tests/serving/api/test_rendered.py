@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydicom import Dataset, Sequence
 
-from serving.api import wado
+from serving.api import pixel_work, wado
 from serving.api.rendered import MOST_PIXELS, VoiFunction, Window, read_wish, render, windowed
 from serving.errors import BadRequest
 from tests.serving.api.a_server import Server, a_server
@@ -183,7 +183,7 @@ def test_few_pictures_are_made_at_once(server: Server, monkeypatch: pytest.Monke
     with ThreadPoolExecutor(6) as pool:
         answers = list(pool.map(lambda _: server.client.get(f"{url}/rendered"), range(6)))
     assert {answer.status_code for answer in answers} == {200}
-    assert most == wado.PICTURES_AT_ONCE
+    assert most == pixel_work.AT_ONCE
 
 
 def test_jpeg_is_the_first_choice_and_png_the_second(server: Server) -> None:
