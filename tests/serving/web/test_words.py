@@ -2,7 +2,7 @@
 
 import pytest
 
-from firstread.messages import Language
+from firstread.messages import Language, catalogue, sentence
 from serving.events.log import Event, Kind
 from serving.web.words import (
     AiForm,
@@ -129,3 +129,20 @@ def test_everything_that_happens_has_its_sentence(
     language: Language, kind: Kind, details: dict[str, object]
 ) -> None:
     assert event_words(Event(1, "one", 1, 1, kind.value, details, 0.0), language)
+
+
+@pytest.mark.parametrize("ordered", OrderedClass)
+def test_a_class_has_one_word_in_chinese(ordered: OrderedClass) -> None:
+    assert sentence(f"page.class.{ordered}", ZH) in sentence(f"page.why.ordered-{ordered}", ZH)
+
+
+def test_what_the_ai_marked_is_called_no_lesion() -> None:
+    # 病灶 is a radiologist's judgement.
+    assert not [key for key, said in catalogue(ZH).items() if "病灶" in said]
+    assert ai_words(AiState.SCORED, summarise(a_document()), ZH).say == "检出 0 处"
+
+
+def test_a_side_that_is_not_known_is_told_apart_from_the_zone() -> None:
+    side = sentence("page.side.undetermined", ZH)
+    place = sentence("page.place", ZH, side=side, zone=sentence("page.zone.upper", ZH))
+    assert place == "侧别不明，上三分之一"
