@@ -71,10 +71,12 @@ class Settings(BaseSettings):
     ping_s
         Open pages hear so often that they are live, and say that they are not after two silences.
     metrics_token
-        Lets a scraper read ``/metrics`` from elsewhere than loopback.
+        Lets a scraper read ``/metrics`` from elsewhere than loopback; once ``hosts`` or
+        ``secure_cookies`` is set, from there, too.
     demonstration
         Sends the demonstration studies that are not there, unless other hospitals' are, and allows
-        the demonstration's log-in on loopback.
+        the demonstration's log-in on loopback as long as neither ``hosts`` nor ``secure_cookies``
+        is set.
     log
         File for the log of all processes; None: standard error.
     secure_cookies
@@ -124,6 +126,11 @@ class Settings(BaseSettings):
                 f"(FIRSTREAD_HEARTBEAT_S, {self.heartbeat_s:g} s)"
             )
         return self
+
+    @property
+    def is_for_others(self) -> bool:
+        """Whether it is meant to be reached from elsewhere: by a name, or behind TLS."""
+        return bool(self.hosts) or self.secure_cookies
 
     @property
     def database_url(self) -> str:

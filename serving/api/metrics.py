@@ -201,12 +201,12 @@ def _disk(service: Service) -> Metric:
 
 
 def may_scrape(request: Request, service: Service) -> bool:
-    """Whether who asks is on this machine, or brings the scraper's own token."""
+    """Whether who asks brings the scraper's own token, or sits at a machine that serves itself."""
     token = service.settings.metrics_token
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     if token and scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), token.encode()):
         return True
-    return is_loopback(request)
+    return is_loopback(request, service.settings)
 
 
 @router.get("/metrics", include_in_schema=False)

@@ -117,7 +117,8 @@ async def identify(request: Request, *, note: bool = True) -> Known | None:
 
 def may_demonstrate(request: Request) -> bool:
     """Whether the account whose password is public may be used by who asks."""
-    return get_service(request).settings.demonstration and is_loopback(request)
+    settings = get_service(request).settings
+    return settings.demonstration and is_loopback(request, settings)
 
 
 def session_cookie(settings: Settings) -> str:

@@ -40,8 +40,13 @@ def is_same_origin(headers: Headers) -> bool:
     return urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
 
 
-def is_loopback(request: Request) -> bool:
-    """Whether somebody at this machine asks it by a name of its own, through no proxy."""
+def is_loopback(request: Request, settings: Settings) -> bool:
+    """Whether somebody at this machine asks it by a name of its own, through no proxy.
+
+    A proxy that says nothing of itself looks the same: in a service for others nobody is here.
+    """
+    if settings.is_for_others:
+        return False
     if any(name in request.headers for name in FORWARDED) or request.client is None:
         return False
     name = _name(request.headers.get("host", ""))

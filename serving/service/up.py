@@ -86,8 +86,9 @@ def up(settings: Settings, tell: Callable[[str], None]) -> None:
             def on_ready() -> None:
                 tell(f"Firstread is ready: {address}")
                 if settings.demonstration:
-                    name, word = demonstration.NAME, demonstration.PASSWORD
-                    tell(f"demonstration log-in, from this machine alone: {name} / {word}")
+                    if not settings.is_for_others:
+                        name, word = demonstration.NAME, demonstration.PASSWORD
+                        tell(f"demonstration log-in, from this machine alone: {name} / {word}")
                     beside.enter_context(demonstrating(settings, address))
 
             supervisor.run(on_ready)

@@ -216,3 +216,13 @@ def test_who_may_scrape(
 
 def test_without_a_token_of_its_own_nobody_elsewhere_scrapes(engine: Engine) -> None:
     assert not may_scrape(asked("10.0.0.7", Authorization="Bearer "), a_service(engine))
+
+
+@pytest.mark.parametrize("meant", [{"hosts": "reader.example"}, {"secure_cookies": True}])
+def test_a_service_for_others_tells_figures_for_the_token_alone(
+    engine: Engine, meant: dict[str, Any]
+) -> None:
+    # As a proxy asks that says nothing of itself: from this machine, by its address.
+    service = a_service(engine, metrics_token="scrape-me", **meant)
+    assert not may_scrape(asked("127.0.0.1", Host="127.0.0.1:8042"), service)
+    assert may_scrape(asked("127.0.0.1", Authorization="Bearer scrape-me"), service)

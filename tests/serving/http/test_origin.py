@@ -118,8 +118,8 @@ def ask(client: str | None, host: str, **headers: str) -> Request:
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8042", "localhost", "[::1]:8042"])
 def test_who_sits_here_is_here(host: str) -> None:
-    assert is_loopback(ask("127.0.0.1", host))
-    assert is_loopback(ask("::1", host))
+    assert is_loopback(ask("127.0.0.1", host), Settings())
+    assert is_loopback(ask("::1", host), Settings())
 
 
 @pytest.mark.parametrize(
@@ -134,4 +134,4 @@ def test_who_sits_here_is_here(host: str) -> None:
     ],
 )
 def test_nobody_else_is(request_: Request) -> None:
-    assert not is_loopback(request_)
+    assert not is_loopback(request_, Settings())

@@ -1,5 +1,7 @@
 """The log-in page: who gets in, what it gives away, and where it leads."""
 
+from typing import Any
+
 import pytest
 
 from serving.accounts import demonstration as public
@@ -160,6 +162,18 @@ def test_the_demonstration_log_in_is_for_this_machine_and_demonstration_data(
         assert (answer.status_code == 303) == gets_in
         if not gets_in:
             assert public.PASSWORD not in client.get("/login").text
+
+
+@pytest.mark.parametrize("meant", [{"hosts": "reader.example"}, {"secure_cookies": True}])
+def test_a_service_for_others_has_no_demonstration_log_in(
+    tmp_path_factory: pytest.TempPathFactory, meant: dict[str, Any]
+) -> None:
+    folder = tmp_path_factory.mktemp("demonstration")
+    with a_house(folder, demonstration=True, **meant) as house:
+        public.ensure_demonstration(house.engine, house.clock.now)
+        client = house.client()
+        assert public.PASSWORD not in client.get("/login").text
+        assert log_in(client, public.NAME, public.PASSWORD).status_code != 303
 
 
 def test_a_demonstration_session_is_worth_nothing_from_elsewhere(
