@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from serving.accounts.caller import Caller, Right
-from serving.api import pixel_work, qido, stow, wado
+from serving.api import metrics, pixel_work, qido, stow, wado
 from serving.api.datasets import WRITTEN, Attributes, as_json, ordered, written
 from serving.api.media_types import DICOM_JSON, JSON, choose
 from serving.api.multipart import RelatedParser, boundary_of
@@ -103,6 +103,8 @@ async def _store(request: Request, service: Service, sender: Caller, study_uid: 
         arrivals,
         now=service.clock(),
     )
+    figures: metrics.HttpFigures = request.app.state.http_figures
+    figures.refuse(stow.refusals(answers, intake.failed))
     document = stow.response(arrivals, answers, intake.failed, _studies_url(request))
     return Response(
         written(document, media_type),

@@ -321,6 +321,12 @@ def status_of(answers: Sequence[Answer], failed: Sequence[Failed]) -> int:
     return 409
 
 
+def refusals(answers: Sequence[Answer], failed: Sequence[Failed]) -> Iterator[int]:
+    """Yield the Failure Reason of each instance that was not taken."""
+    yield from (one.failure_reason for one in answers if one.failure_reason is not None)
+    yield from (one.reason for one in failed)
+
+
 def response(
     arrivals: Sequence[Arrival],
     answers: Sequence[Answer],

@@ -35,6 +35,12 @@ def forget_silent(connection: Connection, before: float) -> int:
     return connection.execute(delete(workers).where(workers.c.seen_at < before)).rowcount
 
 
+def any_healthy(connection: Connection, since: float) -> bool:
+    """Return whether a worker with a healthy engine was heard of after a time."""
+    query = select(workers.c.owner).where(workers.c.is_healthy, workers.c.seen_at > since)
+    return connection.execute(query.limit(1)).one_or_none() is not None
+
+
 def last_heard(connection: Connection) -> dict[str, float]:
     """Return when each worker last said that it lives."""
     query = select(workers.c.owner, workers.c.seen_at)

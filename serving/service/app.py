@@ -111,6 +111,7 @@ def create_app(
     )
     app.state.service = service
     app.state.figures = registry
+    app.state.http_figures = figures
     app.state.uploads = Uploads()
     app.state.pixel_work = PixelWork()
     app.state.password_work = CapacityLimiter(PASSWORDS_AT_ONCE)

@@ -3,14 +3,13 @@
 import os
 
 from fastapi import APIRouter, Depends
-from sqlalchemy import Connection, select
 from starlette.responses import JSONResponse
 
 from serving.database.engine import reading
-from serving.database.tables import workers
 from serving.errors import Unavailable
 from serving.http.dependencies import Service, get_service
 from serving.http.heads import answer_heads
+from serving.jobs import workers
 
 router = APIRouter(tags=["health"])
 
@@ -29,9 +28,10 @@ def readyz(service: Service = Depends(get_service)) -> JSONResponse:  # noqa: B0
         "store": _takes_files(service),
         "engine": False,
     }
+    a_lease_ago = service.clock() - service.settings.lease_s
     try:
         with reading(service.engine) as connection:
-            checks["engine"] = _has_worker(connection, service)
+            checks["engine"] = workers.any_healthy(connection, since=a_lease_ago)
     except Unavailable:
         checks["database"] = False
     is_ready = all(checks.values())
@@ -45,14 +45,6 @@ def _takes_files(service: Service) -> bool:
     """Whether the store can be written and has the room below which uploads are refused."""
     folder = service.settings.store_folder
     return os.access(folder, os.W_OK) and service.store.free_bytes() >= service.settings.free_bytes
-
-
-def _has_worker(connection: Connection, service: Service) -> bool:
-    """Whether somebody who takes jobs has said so within the time of a lease."""
-    query = select(workers.c.owner).where(
-        workers.c.is_healthy, workers.c.seen_at > service.clock() - service.settings.lease_s
-    )
-    return connection.execute(query.limit(1)).one_or_none() is not None
 
 
 answer_heads(router)

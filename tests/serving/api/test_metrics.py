@@ -160,6 +160,25 @@ def test_acknowledged_instances_are_counted_with_their_bytes_and_results_are_not
     assert told["firstread_bytes_received_total,county"] == 300
 
 
+def test_studies_that_were_given_up_are_counted_by_why_and_taken_back_ones_are_not(
+    engine: Engine, registry: CollectorRegistry
+) -> None:
+    for number, (state, error) in enumerate(
+        [("quarantined", "analysis-crashed"), ("queued", "lease-ended")], start=1
+    ):
+        add_case(engine, number, "waiting")
+        with writing(engine) as connection:
+            connection.execute(
+                insert(jobs).values(
+                    study_id=number, generation=1, state=state, error=error, rank=3, queued_at=NOW
+                )
+            )
+    told = scrape(registry)
+    assert told["firstread_failures,analysis-crashed"] == 1
+    assert told["firstread_failures,analysis-failed"] == 0
+    assert "firstread_failures,lease-ended" not in told
+
+
 def test_the_queue_s_age_is_that_of_its_oldest_study(
     engine: Engine, registry: CollectorRegistry
 ) -> None:
@@ -180,6 +199,14 @@ def test_answers_are_counted_by_route_and_never_by_path() -> None:
     told = scrape(registry)
     assert told["firstread_http_requests_total,GET,/cases/{case_id},200"] == 1
     assert told["firstread_http_seconds_bucket,0.05,/cases/{case_id}"] == 1
+
+
+def test_instances_that_were_not_taken_are_counted_by_failure_reason() -> None:
+    registry = CollectorRegistry()
+    HttpFigures(registry).refuse([0x0124, 0xA901, 0x0124])
+    told = scrape(registry)
+    assert told["firstread_instances_refused_total,0124"] == 2
+    assert told["firstread_instances_refused_total,A901"] == 1
 
 
 def asked(host: str, **headers: str) -> Request:

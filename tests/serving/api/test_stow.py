@@ -125,6 +125,19 @@ def test_a_study_of_another_site_is_refused(server: Server) -> None:
     assert filed(server) == 1
 
 
+def test_what_was_not_taken_is_counted_by_failure_reason(server: Server) -> None:
+    def counted(reason: str) -> float:
+        figures = server.house.app.state.figures
+        return figures.get_sample_value(
+            "firstread_instances_refused_total", {"reason": reason}
+        ) or 0.0  # fmt: skip
+
+    before = counted("0110"), counted("C000")
+    server.stow(an_instance(1))
+    server.stow(an_instance(1, content="other"), b"no instance", b"nor this")
+    assert (counted("0110") - before[0], counted("C000") - before[1]) == (1, 2)
+
+
 def test_the_answer_is_xml_where_xml_is_accepted(server: Server) -> None:
     answer = server.stow(an_instance(1), b"", accept=XML)
     assert (answer.status_code, answer.headers["content-type"]) == (202, XML)
