@@ -199,7 +199,6 @@ instances = Table(
     Column("result_id", ForeignKey("results.id")),
     Column("received_at", Double, nullable=False),
     Index(None, "study_id", "sop_instance_uid"),
-    Index(None, "sha256"),
 )
 
 # The same SOP Instance UID with other bytes: kept, never indexed, never served, flagged.

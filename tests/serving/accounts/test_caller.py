@@ -1,9 +1,12 @@
 """The table of rights, and what a site's own people see."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import serving
 from serving.accounts import caller as module
 from serving.accounts.caller import RIGHTS, Caller, Right, Role
 
@@ -55,9 +58,17 @@ def test_only_an_administrator_administers() -> None:
     assert {role for role, rights in RIGHTS.items() if Right.ADMINISTER in rights} == {Role.ADMIN}
 
 
+@pytest.mark.parametrize("right", Right)
+def test_every_right_is_asked_for_somewhere(right: Right) -> None:
+    own = Path(module.__file__)
+    sources = (path for path in Path(serving.__path__[0]).rglob("*.py") if path != own)
+    assert any(f"caller(Right.{right.name})" in path.read_text("utf-8") for path in sources)
+
+
 @pytest.mark.parametrize("role", Role)
 def test_the_table_that_people_read_is_the_one_that_decides(role: Role) -> None:
     page = (module.__doc__ or "").splitlines()
     (row,) = [line for line in page if line.startswith(f"{role} ")]
-    columns = {right: row[start : start + 4] for right, start in zip(Right, (13, 18, 23, 31))}  # noqa: B905
+    starts = (13, 18, 23)
+    columns = {right: row[start : start + 4] for right, start in zip(Right, starts, strict=True)}
     assert {right for right, cell in columns.items() if "yes" in cell} == RIGHTS[role]

@@ -328,7 +328,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("sop_instance_uid", name=op.f("uq_instances_sop_instance_uid")),
     )
     op.create_index(op.f("ix_instances_series_id"), "instances", ["series_id"], unique=False)
-    op.create_index(op.f("ix_instances_sha256"), "instances", ["sha256"], unique=False)
     op.create_index(
         op.f("ix_instances_study_id_sop_instance_uid"),
         "instances",
