@@ -31,7 +31,15 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
 def analyse(archive: Archive, job: Job) -> None:
     assert life.begin(archive.engine, job, NOW + QUIET_S) is not None
     analysed = archive.analysed(study=f"study {job.study_id - 1}", says=str(job.id))
-    life.finish(archive.engine, archive.store, archive.policy, job, analysed, now=NOW + QUIET_S)
+    life.finish(
+        archive.engine,
+        archive.store,
+        archive.policy,
+        job,
+        analysed,
+        threshold=None,
+        now=NOW + QUIET_S,
+    )
 
 
 def test_no_transaction_reads_more_than_a_page_and_nothing_is_left_out(
