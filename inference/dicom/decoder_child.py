@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from inference.dicom.data_set import EXPLICIT_BIG
 from inference.dicom.decoders import DecodeRefused, decode_colour, decode_frame
+from inference.dicom.encapsulated import FrameTooLong, encapsulated_frame
 from inference.dicom.stored import rescale, words_of
 from inference.dicom.walked import HeaderRefused, Pixels
 from inference.dicom.walker import walk
@@ -42,7 +43,7 @@ def serve(connection: socket.socket) -> None:
             pixels, reason = decode_stored(task) if task.stored else decode(task), ""
         except (DecodeRefused, HeaderRefused) as refused:
             reason = refused.reason
-        except MemoryError:
+        except (MemoryError, FrameTooLong):
             reason = "too-large"
         except OSError as error:
             reason = NO_ROOM if error.errno in (errno.ENOSPC, errno.EDQUOT) else "decoder-failed"
@@ -101,8 +102,6 @@ def decode_stored(task: Task) -> NDArray[np.integer]:
 
 
 def _frame(task: Task) -> bytes:
-    from pydicom.encaps import get_frame
-
     with Path(task.path).open("rb") as stream:
         facts = os.fstat(stream.fileno())
         # A file may be replaced by another of its name while this process lives.
@@ -115,8 +114,7 @@ def _frame(task: Task) -> bytes:
                 raise DecodeRefused("pixels-short")
             stream.seek(pixels.offset + task.index * size)
             return stream.read(size)
-        stream.seek(pixels.offset)
-        return get_frame(stream, task.index, number_of_frames=task.frames)
+    return encapsulated_frame(Path(task.path), pixels.offset, task.index, task.frames)
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,9 @@ _HU_MIN, _HU_MAX = np.iinfo(np.int16).min, np.iinfo(np.int16).max
 # Intercepts beyond this are no shift of HU and would overflow the integer path.
 _INTEGER_PATH_LIMIT = 2**29
 
+FRAME_BYTES = 64 * 1024 * 1024
+"""A larger frame is not given alone; a mammogram, the largest that is usual, has 54 MiB."""
+
 
 @dataclass(frozen=True, slots=True)
 class StoredFormat:

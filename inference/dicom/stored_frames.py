@@ -15,14 +15,12 @@ import numpy as np
 
 from inference.dicom import decoder_process
 from inference.dicom.data_set import EXPLICIT_BIG
+from inference.dicom.encapsulated import FrameTooLong, encapsulated_frame
 from inference.dicom.reader import walk_file
 from inference.dicom.scratch import scratch_folder
-from inference.dicom.stored import StoredFormat
+from inference.dicom.stored import FRAME_BYTES, StoredFormat
 from inference.dicom.walked import Header, HeaderRefused, Pixels
 from inference.dicom.wire import Task
-
-FRAME_BYTES = 512 * 1024 * 1024
-"""A frame that would be larger is not decoded."""
 
 # For all that is decoded of one file between its opening and its closing.
 _WALL_S = 60.0
@@ -162,18 +160,18 @@ def stored_frame(pixel_data: PixelData, number: int) -> bytes:
     Raises
     ------
     FrameRefused
-        ``pixels-short``, ``fragments-unclear``
+        ``pixels-short``, ``fragments-unclear``, ``too-large``
     """
     if not pixel_data.is_encapsulated:
         return _native_frame(pixel_data, number)
-    from pydicom.encaps import get_frame
-
-    with pixel_data.path.open("rb") as stream:
-        stream.seek(pixel_data.pixels.offset)
-        try:
-            return get_frame(stream, number - 1, number_of_frames=pixel_data.frames)
-        except (ValueError, EOFError, IndexError) as error:
-            raise FrameRefused("fragments-unclear") from error
+    try:
+        return encapsulated_frame(
+            pixel_data.path, pixel_data.pixels.offset, number - 1, pixel_data.frames
+        )
+    except FrameTooLong as error:
+        raise FrameRefused("too-large") from error
+    except (ValueError, EOFError, IndexError) as error:
+        raise FrameRefused("fragments-unclear") from error
 
 
 def decoded_frame(pixel_data: PixelData, number: int) -> bytes:

@@ -21,12 +21,12 @@ from serving.api.multipart import RelatedParser, boundary_of
 from serving.api.negotiation import (
     EXPLICIT_LITTLE,
     accepted,
-    caching,
     frame_form,
     instance_form,
     not_modified,
 )
 from serving.api.rendered import TYPES, Wish, read_wish
+from serving.api.spool import Spool
 from serving.archive.index import Filters, InstanceRow
 from serving.errors import BadRequest, NotFound
 from serving.http.dependencies import Service, caller, get_service
@@ -316,7 +316,7 @@ async def _rendered(
 
     def picture() -> Response:
         data = wado.picture(retrieval, row, number, wish, media_type)
-        return Response(data, media_type=media_type, headers=caching(tag))
+        return wado.spooled(Spool().add(data), len(data), media_type, tag)
 
     return not_modified(request, tag) or await _run(request, picture)
 

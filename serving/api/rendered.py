@@ -31,6 +31,8 @@ JPEG_QUALITY = 90
 MOST_SIDE = 8192
 # No picture has more pixels than this unless its frame has: what is shown larger holds no more.
 MOST_PIXELS = 1 << 22
+# Of a frame that a picture is made of: 18 bytes each, in a window's floating point.
+MOST_FRAME_PIXELS = 1 << 25
 _LUNG = (-600.0, 1500.0)
 _WHOLE = re.compile(r"[0-9]{1,9}")
 
@@ -152,12 +154,15 @@ def render(pixels: PixelData, number: int, header: Model, wish: Wish, media_type
     Raises
     ------
     FrameRefused
-        What ``decoded_frame`` raises; ``not-monochrome``: a palette, or subsampled colour.
+        What ``decoded_frame`` raises; ``too-large``: more than ``MOST_FRAME_PIXELS``;
+        ``not-monochrome``: a palette, or subsampled colour.
     BadRequest
         ``bad-request``: the viewport lies outside of the frame.
     """
     from PIL import Image
 
+    if pixels.form.rows * pixels.form.columns > MOST_FRAME_PIXELS:
+        raise FrameRefused("too-large")
     frame = decoded_frame(pixels, number)
     if pixels.samples == 3:
         image = Image.fromarray(_colour(frame, pixels), "RGB")

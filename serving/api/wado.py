@@ -12,7 +12,9 @@ from pathlib import Path
 
 from starlette.responses import Response, StreamingResponse
 
+from firstread.errors import OutputError
 from inference.dicom.json_model import ElementMissing, Model, open_header
+from inference.dicom.stored import FRAME_BYTES
 from inference.dicom.stored_frames import (
     FrameRefused,
     decoded_frame,
@@ -24,9 +26,10 @@ from serving.api.datasets import as_json, native_xml
 from serving.api.media_types import DICOM, DICOM_XML, OCTET_STREAM
 from serving.api.negotiation import Form, Part, caching, entity_tag, multipart
 from serving.api.rendered import Wish, render
+from serving.api.spool import Spool
 from serving.archive.index import InstanceRow, codec_of
 from serving.archive.store import Store
-from serving.errors import NotAcceptable, NotFound, TooLarge
+from serving.errors import NotAcceptable, NotFound, TooLarge, Unavailable
 
 PREAMBLE_BYTES = 128
 PIXEL_DATA = "7FE00010"
@@ -36,8 +39,8 @@ CHECKED_FOR_S = 600.0
 _CHECKED_FILES = 8192
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _CHUNK_BYTES = 1 << 20
-# Frames are in memory while they are given.
-MOST_FRAMES_BYTES = 64 << 20
+# Of one request; one frame is no larger.
+MOST_FRAMES_BYTES = FRAME_BYTES
 # Raised when the same object is given in another way: who has the old form asks anew.
 _FORM_VERSION = "1"
 
@@ -203,31 +206,41 @@ def frames_response(
     NotAcceptable
         ``not-acceptable``: it cannot be decoded.
     TooLarge
-        ``too-large``: so many frames at once.
+        ``too-large``: a frame, or so many at once.
+    Unavailable
+        ``unavailable``: no room.
     ObjectDamaged
         ``object-damaged``
     """
     path = retrieval.file(row)
     read = decoded_frame if form.is_decoded else stored_frame
-    frames: list[bytes] = []
+    spool, frames = Spool(), list[tuple[int, Iterator[bytes]]]()
     with refusals_told(), open_pixels(path) as pixels:
         if any(number > pixels.frames for number in numbers):
             raise NotFound(f"the instance has {pixels.frames} frames")
         for number in numbers:
-            frames.append(read(pixels, number))
-            if len(frames) > 1 and sum(map(len, frames)) > MOST_FRAMES_BYTES:
+            frame = read(pixels, number)
+            frames.append((len(frame), spool.add(frame)))
+            if spool.size_bytes > MOST_FRAMES_BYTES:
                 raise TooLarge(
                     f"the frames are larger than {MOST_FRAMES_BYTES} bytes",
                     advice="ask for fewer at once",
                 )
     if not form.is_multipart:
-        return Response(frames[0], media_type=form.media_type, headers=caching(tag))
+        ((_, body),) = frames
+        return spooled(body, spool.size_bytes, form.media_type, tag)
     url = retrieval.url(row)
     parts = [
-        Part(form.media_type, f"{url}/frames/{number}", len(frame), (frame,))
-        for number, frame in zip(numbers, frames, strict=True)
+        Part(form.media_type, f"{url}/frames/{number}", size_bytes, body)
+        for number, (size_bytes, body) in zip(numbers, frames, strict=True)
     ]
     return multipart(parts, form.media_type.partition(";")[0], tag)
+
+
+def spooled(body: Iterator[bytes], size_bytes: int, media_type: str, tag: str) -> Response:
+    """Return what a spool holds as the whole body of an answer."""
+    headers = {"Content-Length": str(size_bytes), **caching(tag)}
+    return StreamingResponse(body, media_type=media_type, headers=headers)
 
 
 @contextmanager
@@ -236,13 +249,19 @@ def refusals_told() -> Iterator[None]:
 
     Raises
     ------
-    NotFound, NotAcceptable
+    NotFound, NotAcceptable, TooLarge, Unavailable
     """
     try:
         yield
+    except OutputError as error:
+        raise Unavailable("no room for pixels", advice="ask again later") from error
     except FrameRefused as refused:
         if refused.reason == "pixels-missing":
             raise NotFound("the instance has no pixels") from refused
+        if refused.reason == "too-large":
+            raise TooLarge(
+                f"a frame is larger than {FRAME_BYTES} bytes", advice="retrieve the instance itself"
+            ) from refused
         raise NotAcceptable(
             f"the pixels cannot be given so: {refused.reason}",
             advice="accept them as they are stored, with transfer-syntax=*",
@@ -278,7 +297,7 @@ def picture(
 
     Raises
     ------
-    NotFound, NotAcceptable, BadRequest, ObjectDamaged
+    NotFound, NotAcceptable, TooLarge, BadRequest, ObjectDamaged, Unavailable
         There is no such frame; it cannot be decoded or shown; the wish does not fit it.
     """
     path = retrieval.file(row)

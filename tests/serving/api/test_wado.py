@@ -1,8 +1,11 @@
 """WADO-RS against a real server: bytes, headers, frames, negotiation, entity tags, borders."""
 
 import base64
+import re
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,7 +19,7 @@ from firstread.uids import uid_from
 from serving.accounts.views import list_views
 from serving.database.engine import reading, writing
 from serving.database.tables import cases, instances, results
-from tests.serving.api.a_server import Server, a_server
+from tests.serving.api.a_server import Server, a_server, status_of
 from tests.serving.api.images import JPEG_2000, JPEG_LS, RLE, SEG, a_ramp, an_image
 from tests.serving.studies.a_study import SR, an_instance
 
@@ -392,3 +395,61 @@ def test_without_a_token_nothing_is_told(server: Server) -> None:
     for suffix in ("", "/metadata", "/frames/1", "/rendered"):
         answer = httpx.get(f"{server.url}{path}{suffix}")
         assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("suffix", ["/frames/1", "/bulkdata/7FE00010"])
+def test_frames_that_nobody_takes_are_not_in_memory(server: Server, suffix: str) -> None:
+    (path,) = stored(server, an_image(np.zeros((1, 6000, 4000), np.int16), number=21))
+    before = _anonymous_mib()
+    with ExitStack() as stack:
+        for _ in range(8):
+            head = f"GET /dicom-web{path}{suffix} HTTP/1.1\nHost: 127.0.0.1:{server.port}\n"
+            client = server.raw(f"{head}Authorization: Bearer {server.token}\n\n")
+            stack.callback(client.close)
+            assert status_of(client) == 200
+        # Eight times 46 MiB wait to be taken.
+        assert _anonymous_mib() - before < 150
+
+
+def _anonymous_mib() -> float:
+    status = Path("/proc/self/status").read_text()
+    found = re.search(r"RssAnon:\s+(\d+) kB", status)
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+def test_large_frames_come_back_whole(server: Server) -> None:
+    pixels = np.random.default_rng(1).integers(0, 4096, (3, 1000, 1000), np.int16)
+    (path,) = stored(server, an_image(pixels, number=22))
+    assert raw_parts(get(server, f"{path}/frames/3,1")) == [
+        pixels[2].tobytes(),
+        pixels[0].tobytes(),
+    ]
+    alone = get(server, f"{path}/frames/2", "application/octet-stream")
+    assert alone.content == pixels[1].tobytes()
+    assert int(alone.headers["content-length"]) == pixels[1].nbytes
+
+
+def test_a_frame_too_large_for_memory_is_refused_alone(server: Server) -> None:
+    large = np.zeros((1, 6000, 6000), np.int16)
+    (path,) = stored(server, an_image(large, number=23))
+    for suffix in ("/frames/1", "/rendered"):
+        answer = get(server, path + suffix)
+        assert (answer.status_code, answer.json()["code"]) == (413, "too-large")
+    many = np.zeros((1, 6000, 6000), bool)
+    (path,) = stored(server, an_image(many, number=24))
+    assert get(server, f"{path}/frames/1").status_code == 200
+    assert get(server, f"{path}/rendered").status_code == 413
+
+
+def test_fragments_larger_than_a_frame_may_be_are_not_read(server: Server) -> None:
+    file = an_image(compressed=RLE, number=25)
+    at = file.index(b"\xe0\x7f\x10\x00OB") + 12
+    offsets = int.from_bytes(file[at + 4 : at + 8], "little")
+    large = (65 << 20).to_bytes(4, "little") + bytes(65 << 20)
+    start = at + 8 + offsets
+    file = file[:start] + b"\xfe\xff\x00\xe0" + large + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    (path,) = stored(server, file)
+    for syntax in ("*", EXPLICIT):
+        accept = f"{OCTETS}; transfer-syntax={syntax}"
+        assert get(server, f"{path}/frames/1", accept).status_code == 413
