@@ -100,7 +100,7 @@ _STUDY_KEYS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "StudyDate": ("study_date", _range(_DATE_RANGE, "date (YYYYMMDD)")),
     "StudyTime": ("study_time", _range(_TIME_RANGE, "time (HHMMSS)")),
     "AccessionNumber": ("accession_number", _text),
-    "ModalitiesInStudy": ("modality", _exact),
+    "ModalitiesInStudy": ("modality_in_study", _exact),
     "PatientName": ("patient_name", _text),
     "PatientID": ("patient_id", _text),
     "ReferringPhysicianName": ("referring_physician", _text),

@@ -31,7 +31,9 @@ class Filters:
     study_time
         First and last time, ``HHMMSS`` or less of it, each may be empty.
     modality
-        Of a series; of a study: of one of its series.
+        Of a series.
+    modality_in_study
+        Of one series of the study, whichever series or instance is looked for.
     """
 
     study_uids: Sequence[str] | None = None
@@ -46,6 +48,7 @@ class Filters:
     study_date: tuple[str, str] = ("", "")
     study_time: tuple[str, str] = ("", "")
     modality: str = ""
+    modality_in_study: str = ""
     series_number: int | None = None
     instance_number: int | None = None
 
@@ -148,7 +151,7 @@ def find_studies(
         .limit(limit)
         .offset(offset)
     )
-    if filters.modality or filters.series_uids is not None:
+    if filters.series_uids is not None:
         of_study = series.c.study_id == studies.c.id
         query = query.where(select(series.c.id).where(of_study, _series_matches(filters)).exists())
     rows = connection.execute(query).all()
@@ -307,6 +310,13 @@ def _study_matches(filters: Filters) -> ColumnElement[bool]:
     ):
         if wanted:
             conditions.append(_text_matches(column, wanted))
+    if filters.modality_in_study:
+        of_study = _visible_instances().join(series, instances.c.series_id == series.c.id)
+        of_study = of_study.where(
+            series.c.study_id == studies.c.id, series.c.modality == filters.modality_in_study
+        )
+        # Of the study alone: the series and instance that are looked for are others.
+        conditions.append(of_study.correlate(studies).exists())
     conditions += _within(studies.c.study_date, *filters.study_date)
     conditions += _within(studies.c.study_time, *filters.study_time)
     return and_(*conditions)

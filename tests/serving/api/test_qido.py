@@ -276,3 +276,21 @@ def test_a_reason_names_what_can_be_matched() -> None:
     with pytest.raises(BadRequest) as refused:
         read_search([("Foo", "1")], "studies")
     assert "PatientName" in refused.value.advice
+
+
+@pytest.mark.parametrize("resource", ["series", "instances"])
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"ModalitiesInStudy": "SR"}, {"CT", "SEG", "SR"}),
+        ({"ModalitiesInStudy": "SR", "Modality": "CT"}, {"CT"}),
+        ({"ModalitiesInStudy": "MR"}, set()),
+    ],
+)
+def test_a_modality_in_the_study_is_not_that_of_the_series(
+    server: Server, resource: str, query: dict[str, str], found: set[str]
+) -> None:
+    answer = server.client.get(f"/{resource}", params=query)
+    rows = answer.json() if answer.status_code == 200 else []
+    assert {row["0020000D"]["Value"][0] for row in rows} == ({SECOND} if found else set())
+    assert {row["00080060"]["Value"][0] for row in rows} == found
