@@ -3,11 +3,11 @@
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from firstread.errors import UsageError
+from firstread.errors import FirstreadError, UsageError
 from serving.cli.output import progress_bar, say, tell, tell_json
 
 if TYPE_CHECKING:
@@ -37,32 +37,53 @@ def send(
 
     Files go out unchanged. What the server has already is not stored twice, so a broken
     transmission is simply sent again. Exit code 10: something was refused, or could not be sent.
+    The JSON document is printed however it ends: `error` says what broke it off.
     """
     from serving.sending.deliver import Patience, deliver, open_client
     from serving.sending.outgoing import find_outgoing
 
+    document: dict[str, Any] = {"studies": [], "skipped": {}, "not_sent": []}
+    try:
+        _check(token)
+        with (
+            open_client(to, token) as client,
+            progress_bar() as progress,
+            find_outgoing(inputs, progress) as outgoing,
+        ):
+            document["skipped"] = outgoing.skipped
+            for why, count in sorted(outgoing.skipped.items()):
+                say(f"skipped: {count} file(s), {why}")
+            for lost in outgoing.broken:
+                document["not_sent"].append({"file": str(lost.path), "reason": lost.reason})
+                say(f"not sent: {lost.path}, {lost.reason}; it may be a slice of a study")
+            for one in deliver(client, outgoing.studies, progress, Patience(patience)):
+                document["studies"].append(asdict(one))
+                for gone in one.not_sent:
+                    say(f"not sent: {gone.file}, {gone.reason}")
+                if not as_json:
+                    _tell(one)
+    except BaseException as error:
+        document["error"] = _failure(error)
+        raise
+    finally:
+        # What was acknowledged is told however it ended.
+        if as_json:
+            tell_json(document)
+    is_whole = all(one["stored"] == one["files"] for one in document["studies"])
+    return 0 if is_whole and not document["not_sent"] else EXIT_REFUSED
+
+
+def _check(token: str) -> None:
     if any(character in token for character in "\r\n"):
         raise UsageError("the token has a line break in it", advice="copy it again, in one line")
-    with (
-        open_client(to, token) as client,
-        progress_bar() as progress,
-        find_outgoing(inputs, progress) as outgoing,
-    ):
-        for why, count in sorted(outgoing.skipped.items()):
-            say(f"skipped: {count} file(s), {why}")
-        for lost in outgoing.broken:
-            say(f"not sent: {lost.path}, {lost.reason}; it may be a slice of a study")
-        said = []
-        for one in deliver(client, outgoing.studies, progress, Patience(patience)):
-            said.append(one)
-            if not as_json:
-                _tell(one)
-    if as_json:
-        studies = [asdict(one) for one in said]
-        broken = [{"file": str(lost.path), "reason": lost.reason} for lost in outgoing.broken]
-        tell_json({"studies": studies, "skipped": outgoing.skipped, "not_sent": broken})
-    is_whole = not outgoing.broken and all(one.stored == one.files for one in said)
-    return 0 if is_whole else EXIT_REFUSED
+
+
+def _failure(error: BaseException) -> dict[str, str]:
+    if isinstance(error, FirstreadError):
+        return {"code": error.code, "message": error.message, "advice": error.advice}
+    if isinstance(error, SystemExit):
+        return {"code": "interrupted", "message": "stopped by a signal", "advice": "send again"}
+    return {"code": "internal", "message": f"a bug: {type(error).__name__}", "advice": ""}
 
 
 def _tell(study: "Delivered") -> None:

@@ -15,7 +15,7 @@ import httpx
 from firstread.errors import NotDelivered, ServiceUnreachable, UsageError
 from firstread.progress import Progress, silent
 from serving.sending.outgoing import OutgoingFile, OutgoingStudy
-from serving.sending.stow import Refused, StowAnswer, store
+from serving.sending.stow import CannotRead, Refused, StowAnswer, store, why_unreadable
 
 STAGE = "send"
 # One answer for so many: few enough that a broken line costs little to send again.
@@ -23,10 +23,18 @@ BATCH_BYTES = 32 * 1024 * 1024
 BATCH_FILES = 200
 _CONNECT_S, _IDLE_S = 10.0, 120.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
-# Busy, throttled, restarting, or behind a proxy that is: the same request may go well later.
 # Of these files, not of us: the other studies may be welcome.
 _OF_THIS_REQUEST = frozenset({400, 413, 415})
+# Busy, throttled, restarting, or behind a proxy that is: the same request may go well later.
 _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """A file that could not be sent, and why (a stable word such as ``vanished``)."""
+
+    file: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +45,7 @@ class Delivered:
     files: int
     stored: int
     refused: tuple[Refused, ...]
+    not_sent: tuple[NotSent, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +124,25 @@ def deliver(
     for study in studies:
         stored = 0
         refused: list[Refused] = []
+        not_sent: list[NotSent] = []
         for batch in batches(study.files):
-            answer = _persist(client, batch, count, patience)
+            left = batch
+            while left:
+                try:
+                    answer = _persist(client, left, count, patience)
+                except CannotRead as lost:
+                    # Where one went others may have gone: each would break off one more request.
+                    gone = {file: why for file in left if (why := why_unreadable(file))}
+                    gone[lost.file] = lost.reason
+                    not_sent += [NotSent(str(file.path), why) for file, why in gone.items()]
+                    left = tuple(file for file in left if file not in gone)
+                    count.settle(0)
+                else:
+                    stored += answer.stored
+                    refused += answer.refused
+                    break
             count.settle(sum(file.size_bytes for file in batch))
-            stored += answer.stored
-            refused += answer.refused
-        yield Delivered(study.study_uid, len(study.files), stored, tuple(refused))
+        yield Delivered(study.study_uid, len(study.files), stored, tuple(refused), tuple(not_sent))
 
 
 def batches(files: Sequence[OutgoingFile]) -> Iterator[tuple[OutgoingFile, ...]]:

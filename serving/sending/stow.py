@@ -18,6 +18,21 @@ _SOP_INSTANCE_UID, _FAILURE_REASON, _WARNING_REASON = "00081155", "00081197", "0
 _ERROR_COMMENT = "00000902"
 
 
+class CannotRead(Exception):
+    """A file is not what it was when it was found, so that its request was broken off.
+
+    Attributes
+    ----------
+    reason
+        A stable word: ``vanished``, ``changed``, ``unreadable``.
+    """
+
+    def __init__(self, file: OutgoingFile, reason: str) -> None:
+        super().__init__(reason)
+        self.file = file
+        self.reason = reason
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
     """An instance that the server did not take.
@@ -79,6 +94,8 @@ def store(
     ------
     httpx.TransportError
         The line broke, or nobody answers; whether the server took anything is not known.
+    CannotRead
+        A file vanished or changed; the server took nothing of this request.
     """
     boundary = secrets.token_hex(16)
     response = client.post(
@@ -98,12 +115,40 @@ def _body(
 ) -> Iterator[bytes]:
     for file in files:
         yield _part_header(boundary)
-        with file.path.open("rb") as stream:
-            while chunk := stream.read(_CHUNK_BYTES):
-                yield chunk
-                sent(len(chunk))
+        for chunk in _chunks(file):
+            yield chunk
+            sent(len(chunk))
         yield b"\r\n"
     yield _end(boundary)
+
+
+def _chunks(file: OutgoingFile) -> Iterator[bytes]:
+    """Yield a file's bytes: exactly as many as its request has announced."""
+    left = file.size_bytes
+    try:
+        with file.path.open("rb") as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                left -= len(chunk)
+                if left < 0:
+                    break
+                yield chunk
+    except OSError as error:
+        raise CannotRead(file, _word_of(error)) from error
+    if left:
+        raise CannotRead(file, "changed")
+
+
+def why_unreadable(file: OutgoingFile) -> str:
+    """Return why a file cannot be sent any more, as :class:`CannotRead` does; empty: it can."""
+    try:
+        is_same = file.path.stat().st_size == file.size_bytes
+    except OSError as error:
+        return _word_of(error)
+    return "" if is_same else "changed"
+
+
+def _word_of(error: OSError) -> str:
+    return "vanished" if isinstance(error, FileNotFoundError) else "unreadable"
 
 
 def _length(files: Sequence[OutgoingFile], boundary: str) -> int:

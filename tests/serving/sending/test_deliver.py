@@ -1,12 +1,6 @@
 """Studies to a server that answers in every way that servers answer."""
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,74 +9,8 @@ from hypothesis import strategies as st
 from firstread.errors import NotDelivered, ServiceUnreachable, UsageError
 from serving.sending import deliver as delivering
 from serving.sending.deliver import Patience, batches, deliver, open_client
-from serving.sending.outgoing import OutgoingFile, OutgoingStudy
-
-Reply = tuple[int, dict[str, str], bytes]
-STORED = {"00081199": {"vr": "SQ", "Value": [{}]}}
-
-
-class Server(ThreadingHTTPServer):
-    """Plays one reply after the other, and keeps what it was sent; the last reply stays."""
-
-    replies: list[Reply]
-    bodies: list[bytes]
-    headers_seen: list[dict[str, str]]
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        status = 401 if self.headers.get("Authorization") == "Bearer wrong" else 200
-        self._reply((status, {}, b"[]"))
-
-    def do_POST(self) -> None:
-        self.server.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
-        self.server.headers_seen.append(dict(self.headers))
-        replies = self.server.replies
-        self._reply(replies.pop(0) if len(replies) > 1 else replies[0])
-
-    def _reply(self, reply: Reply) -> None:
-        status, headers, body = reply
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing."""
-
-
-@contextmanager
-def a_server(*replies: Reply) -> Iterator[Server]:
-    server = Server(("127.0.0.1", 0), Handler)
-    server.replies, server.bodies, server.headers_seen = list(replies), [], []
-    thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def json_reply(status: int, document: dict[str, Any], **headers: str) -> Reply:
-    said = {name.replace("_", "-"): value for name, value in headers.items()}
-    return status, {"Content-Type": "application/dicom+json", **said}, json.dumps(document).encode()
-
-
-def address(server: Server) -> str:
-    return f"http://127.0.0.1:{server.server_address[1]}"
-
-
-def a_study(folder: Path, *contents: bytes) -> OutgoingStudy:
-    files = []
-    for number, content in enumerate(contents):
-        path = folder / str(number)
-        path.write_bytes(content)
-        files.append(OutgoingFile(path, len(content), f"1.2.{number}"))
-    return OutgoingStudy("1.2", tuple(files))
+from serving.sending.outgoing import OutgoingFile
+from tests.serving.sending.a_peer import STORED, a_server, a_study, address, json_reply
 
 
 def impatient(seconds: float = 5.0) -> tuple[Patience, list[float]]:
@@ -225,6 +153,33 @@ def test_who_gave_no_token_is_told_how_and_who_gave_one_that_it_is_no_good(
     ):
         list(deliver(client, [a_study(tmp_path, b"x")], patience=impatient()[0]))
     assert advice in told.value.advice
+
+
+def test_files_that_vanish_or_change_are_listed_and_the_others_arrive(tmp_path: Path) -> None:
+    study = a_study(tmp_path, b"gone", b"kept", b"longer", b"shorter", b"gone, too", b"last")
+    (tmp_path / "0").unlink()
+    (tmp_path / "2").write_bytes(b"longer than before")
+    (tmp_path / "3").write_bytes(b"short")
+    (tmp_path / "4").unlink()
+    patience, slept = impatient()
+    both = json_reply(200, {"00081199": {"vr": "SQ", "Value": [{}, {}]}})
+    with a_server(both) as server, open_client(address(server), "") as client:
+        (said,) = deliver(client, [study], patience=patience)
+        (body,) = server.bodies
+    assert (said.files, said.stored, slept) == (6, 2, [])
+    assert {(Path(one.file).name, one.reason) for one in said.not_sent} == {
+        ("0", "vanished"), ("2", "changed"), ("3", "changed"), ("4", "vanished"),
+    }  # fmt: skip
+    assert b"kept" in body
+    assert b"last" in body
+
+
+def test_a_study_all_of_whose_files_are_gone_keeps_no_other_back(tmp_path: Path) -> None:
+    gone, there = a_study(tmp_path / "a", b"x"), a_study(tmp_path / "b", b"y")
+    (tmp_path / "a" / "0").unlink()
+    with a_server(json_reply(200, STORED)) as server, open_client(address(server), "") as client:
+        first, second = deliver(client, [gone, there], patience=impatient()[0])
+    assert (first.stored, len(first.not_sent), second.stored) == (0, 1, 1)
 
 
 def test_progress_ends_at_the_total_although_a_request_was_sent_twice(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from firstread.errors import NothingReadable
 from serving.cli import commands
 from serving.sending.outgoing import find_outgoing
 from tests.builders import a_phantom, phantom_folder
-from tests.serving.sending.test_deliver import a_server, address, json_reply
+from tests.serving.sending.a_peer import a_server, address, json_reply
 
 
 @pytest.fixture(scope="module")
