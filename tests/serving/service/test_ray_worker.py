@@ -20,6 +20,9 @@ from tests.serving.service.scene import (
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 ROUNDS, REPLICAS = 20, 2
+DRIVER_ROUNDS = 5
+# Of a round's two studies the second is caught before its commit; the first has no other before it.
+DRIVER_PASSES = {"before-finish": 2, "after-finish": 1}
 
 
 def ray_folder(room: Room) -> Path:
@@ -49,6 +52,33 @@ def test_twenty_kills_of_replicas_lose_nothing_and_double_nothing(
         assert worker.wait(60) == 0
         assert not folder.exists()
         assert processes_of(folder) == []
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("point", DRIVER_PASSES)
+def test_five_kills_of_drivers_lose_nothing_double_nothing_and_leave_no_ray(
+    point: str, tmp_path: Path
+) -> None:
+    """Five, not twenty: each round starts a Ray of its own, some 15 seconds.
+
+    The points themselves are passed by the code that test_kills.py ends twenty times; what is new
+    here are a Ray without a driver, and studies that its replicas still analyse.
+    """
+    with a_room(tmp_path, engine="ray", workers=REPLICAS, attempts=DRIVER_ROUNDS + 1) as room:
+        for number in range(DRIVER_ROUNDS):
+            room.receive(a_copy(small_study(), number))
+            passes = 1 if number == 0 else DRIVER_PASSES[point]
+            worker = room.start_worker(fault=f"{point}:{passes}")
+            assert worker.wait(120) == -signal.SIGKILL, room.log.read_text("utf-8")[-3000:]
+            folder = ray_folder(room)
+            room.wait(lambda at=folder: not at.exists() and not processes_of(at), 20)  # type: ignore[misc]
+            done = [row for row in room.rows(jobs) if row["state"] == "done"]
+            assert len(room.rows(results)) == len(done)
+        room.start_worker(engine="inline")
+        room.wait(lambda: room.is_settled() and len(room.states()) == DRIVER_ROUNDS)
+        nothing_is_lost_or_doubled(room)
+        assert len(room.rows(results)) == DRIVER_ROUNDS
+        assert len({line["folder"] for line in room.logged("ray started")}) == DRIVER_ROUNDS
 
 
 @pytest.mark.parametrize("name", ["gcs_server", "raylet"])
