@@ -1,7 +1,9 @@
 """The house itself: our packages are ours, heavy libraries stay out, links lead somewhere."""
 
+import importlib
 import importlib.metadata
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -9,6 +11,8 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+
+import serving
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -63,6 +67,33 @@ def test_every_error_code_stands_in_the_reference() -> None:
     page = (ROOT / "docs/errors.md").read_text("utf-8")
     rows = dict(re.findall(r"^\| `([a-z-]+)` \| (\d+) \|", page, re.MULTILINE))
     assert {c.code: str(c.exit_code) for c in classes}.items() <= rows.items()
+
+
+def test_every_code_of_the_service_and_of_its_jobs_stands_in_the_reference() -> None:
+    from firstread.errors import FirstreadError
+    from serving.jobs.queue import Setback
+    from serving.worklist.summary import Failure
+
+    for module in pkgutil.walk_packages(serving.__path__, "serving."):
+        # Alembic runs these.
+        if not module.name.startswith("serving.database.migrations"):
+            importlib.import_module(module.name)
+    found, left = set(), [FirstreadError]
+    while left:
+        left += left.pop().__subclasses__()
+        found |= {one for one in left if one.__module__.startswith("serving.")}
+    assert len(found) > 15
+    page = (ROOT / "docs/errors.md").read_text("utf-8")
+    listed = set(re.findall(r"^\| (?:\d+ \| )?`([a-z-]+)` \|", page, re.MULTILINE))
+    assert {one.code for one in found} | {*Setback} | {*Failure} <= listed
+
+
+def test_no_command_stands_twice_on_its_page() -> None:
+    page = (ROOT / "docs/cli.md").read_text("utf-8")
+    groups = [
+        row.split()[0] for row in re.findall(r"^\| `firstread (\w+[^`]*)`", page, re.MULTILINE)
+    ]
+    assert [name for name in groups if groups.count(name) > 1 and name != "analyse"] == []
 
 
 @pytest.mark.xdist_group("house")

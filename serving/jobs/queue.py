@@ -44,8 +44,15 @@ class JobState(StrEnum):
     QUARANTINED = "quarantined"
 
 
-# The error of a job whose study never settled; it is in quarantine from the start.
-UNSETTLED = "settling-failed"
+class Setback(StrEnum):
+    """What was wrong with a job where no error says it; each stands in docs/errors.md."""
+
+    WORKER_DIED = "worker-died"
+    LEASE_ENDED = "lease-ended"
+    TOO_LONG = "analysis-too-long"
+    # Its study never settled; it is in quarantine from the start.
+    UNSETTLED = "settling-failed"
+
 
 OPEN = (JobState.QUEUED.value, JobState.LEASED.value)
 
@@ -259,7 +266,9 @@ def retry(connection: Connection, job_id: int) -> bool:
 
 def forget(connection: Connection, job_id: int) -> None:
     """Remove a job that was in quarantine from the start: its study makes another one."""
-    connection.execute(delete(jobs).where(jobs.c.id == job_id, jobs.c.error == UNSETTLED))
+    connection.execute(
+        delete(jobs).where(jobs.c.id == job_id, jobs.c.error == Setback.UNSETTLED.value)
+    )
 
 
 def expired(connection: Connection, now: float, lease_s: float) -> tuple[Job, ...]:

@@ -32,7 +32,7 @@ from sqlalchemy import Engine as Database
 from serving.database.engine import reading, writing
 from serving.errors import Unavailable
 from serving.jobs import queue, workers
-from serving.jobs.queue import Job
+from serving.jobs.queue import Job, Setback
 from serving.service.logs import trouble
 from serving.service.processes import child_environment, host_name
 from serving.settings import Settings
@@ -219,7 +219,7 @@ class Supervisor:
             if job.attempts < self.settings.attempts:
                 # The first time at once: a restart or a power cut is nobody's fault.
                 pause_s = queue.pause_s(job.pauses - 1)
-                life.requeue(self.database, job, self.clock(), "worker-died", pause_s=pause_s)
+                life.requeue(self.database, job, self.clock(), Setback.WORKER_DIED, pause_s=pause_s)
             else:
                 life.give_up(self.database, job, Failure.CRASHED, self.clock())
         except Unavailable:

@@ -31,7 +31,7 @@ from serving.database.engine import reading, writing
 from serving.errors import Unavailable
 from serving.jobs import queue, workers
 from serving.jobs.engine import Analysed, AnalysisRequest, Engine, EngineLost
-from serving.jobs.queue import Job
+from serving.jobs.queue import Job, Setback
 from serving.jobs.room import lacks_room
 from serving.service.logs import places
 from serving.service.upkeep import Upkeep
@@ -205,7 +205,7 @@ class Worker:
                 if job not in overdue:
                     self._give_back(job)
                 else:
-                    self._count(job, "analysis-too-long", Failure.CRASHED)
+                    self._count(job, Setback.TOO_LONG, Failure.CRASHED)
         except Unavailable as error:
             # Its lease ends by itself, and counts.
             _tell_unavailable(error)

@@ -34,7 +34,7 @@ from serving.events.log import Kind
 from serving.faults import point
 from serving.jobs import queue
 from serving.jobs.engine import Analysed
-from serving.jobs.queue import Job, JobState
+from serving.jobs.queue import Job, JobState, Setback
 from serving.studies.arrival import Arrival, read_facts
 from serving.studies.case_rows import Case, case_of_study, change_case, tell
 from serving.studies.result_rows import (
@@ -133,7 +133,7 @@ def give_up_settling(engine: Engine, study_id: int, now: float, quiet_s: float) 
         study = filing.study_by_id(connection, study_id)
         rank = _case(connection, study_id)["class_rank"]
         queue.enqueue(
-            connection, study_id, study["generation"], rank, now, kept_away=queue.UNSETTLED
+            connection, study_id, study["generation"], rank, now, kept_away=Setback.UNSETTLED.value
         )
         return case.id
 
@@ -292,7 +292,7 @@ def _recover_one(engine: Engine, job_id: int, now: float, lease_s: float, attemp
             _give_up(connection, job, Failure.CRASHED, now)
         else:
             pause_s = queue.pause_s(job.pauses - 1)
-            _requeue(connection, job, now, "lease-ended", is_counted=True, pause_s=pause_s)
+            _requeue(connection, job, now, Setback.LEASE_ENDED, is_counted=True, pause_s=pause_s)
     return True
 
 

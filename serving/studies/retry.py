@@ -10,7 +10,7 @@ from serving.database.engine import writing
 from serving.database.tables import cases, jobs, studies
 from serving.events.log import Kind
 from serving.jobs import queue
-from serving.jobs.queue import JobState
+from serving.jobs.queue import JobState, Setback
 from serving.studies.case_rows import change_case, tell
 from serving.worklist.states import AiState
 
@@ -108,7 +108,7 @@ def _is_kept_away() -> ColumnElement[bool]:
 
 def _retry_one(connection: Connection, job: Row[Any, Any, Any], now: float) -> str:
     state = AiState.WAITING
-    if job.error == queue.UNSETTLED:
+    if job.error == Setback.UNSETTLED:
         state = AiState.RECEIVING
         queue.forget(connection, job.id)
     else:
