@@ -235,25 +235,28 @@ class Worker:
 
     def work_once(self) -> bool:
         """Take one job to its end; False: there was none."""
-        place = self._place
         job = self._claim()
         if job is None:
             return False
         self._taken += 1
         with self._leases.holding(job):
-            begun = self._insist(lambda: life.begin(place.database, job, place.clock()))
-            if begun is None:
-                log.info("nothing to do", extra=_of(job))
-                return True
-            log.info("analysis begun", extra={"case": begun.case_id, **_of(job)})
-            began_s = time.monotonic()
             try:
-                with self._leases.analysing(job, self._longest_s()):
-                    analysed = place.engine.analyse(self._request(begun))
-                self._finish(job, begun, analysed, time.monotonic() - began_s)
+                self._analyse(job)
             except Exception as error:  # noqa: BLE001 - one study's bug must not end the others
-                self._after(error, job, begun)
+                self._after(error, job)
         return True
+
+    def _analyse(self, job: Job) -> None:
+        place = self._place
+        begun = self._insist(lambda: life.begin(place.database, job, place.clock()))
+        if begun is None:
+            log.info("nothing to do", extra=_of(job))
+            return
+        log.info("analysis begun", extra={"case": begun.case_id, **_of(job)})
+        began_s = time.monotonic()
+        with self._leases.analysing(job, self._longest_s()):
+            analysed = place.engine.analyse(self._request(begun))
+        self._finish(job, begun, analysed, time.monotonic() - began_s)
 
     def _longest_s(self) -> float:
         """Return how long an analysis may take until the process ends itself over it."""
@@ -307,11 +310,11 @@ class Worker:
             },
         )
 
-    def _after(self, error: Exception, job: Job, begun: Begun) -> None:
+    def _after(self, error: Exception, job: Job) -> None:
         """Put a job back, or give it up when it has failed often enough."""
         place = self._place
         code = error.code if isinstance(error, FirstreadError) else type(error).__name__
-        known = {"case": begun.case_id, "error": code, **_of(job)}
+        known = {"error": code, **_of(job)}
         if lacks_room(error):
             # Not the study's fault. Others go first: it may be one that needs more than the rest.
             pause_s = queue.pause_s(job.pauses)
