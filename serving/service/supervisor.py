@@ -67,7 +67,7 @@ class Child:
     Attributes
     ----------
     owner
-        Of a worker: the name of this life in leases; None for the web process.
+        The name of this life: of its temporary folder, and of a worker in leases.
     heard_at, last_word
         When the supervisor last saw that a worker had spoken, and what it saw.
     """
@@ -112,7 +112,7 @@ class Supervisor:
 
     @property
     def scratch(self) -> Path:
-        """Temporary folders of the workers: what one leaves behind is removed with it."""
+        """Temporary folders of the children: what one leaves behind is removed with it."""
         return self.settings.data / "scratch"
 
     def run(self, on_ready: Callable[[], None]) -> None:
@@ -154,14 +154,14 @@ class Supervisor:
     def _start(self, child: Child, now_s: float) -> None:
         environment = child_environment(self.settings, os.environ)
         parent = str(os.getpid())
+        child.owner = f"{host_name()}.{parent}.{child.name}.{secrets.token_hex(4)}"
+        if not child.is_worker or self.settings.engine == "inline":
+            # Not Ray's: paths of its sockets must be short.
+            folder = self.scratch / child.owner
+            folder.mkdir(parents=True)
+            environment["TMPDIR"] = str(folder.absolute())
         if child.is_worker:
-            child.owner = f"{host_name()}.{parent}.{child.name}.{secrets.token_hex(4)}"
             words = ["worker_process", "--name", child.name, "--owner", child.owner]
-            if self.settings.engine == "inline":
-                # Not Ray's: paths of its sockets must be short.
-                folder = self.scratch / child.owner
-                folder.mkdir(parents=True)
-                environment["TMPDIR"] = str(folder.absolute())
         else:
             words = ["web_process", "--socket", str(self.listener.fileno())]
         module, *rest = words
@@ -201,7 +201,7 @@ class Supervisor:
             self._bury(child.owner)
 
     def _bury(self, owner: str) -> None:
-        """Take back what a dead worker held, and remove what it left behind."""
+        """Remove what a dead child left behind, and take back what it held."""
         shutil.rmtree(self.scratch / owner, ignore_errors=True)
         try:
             with reading(self.database) as connection:
@@ -231,7 +231,7 @@ class Supervisor:
             log.warning("taken back", extra={"job": job.id, "attempt": job.attempts})
 
     def _bury_former(self) -> None:
-        """Bury the workers of supervisors that were killed here, by power loss for instance."""
+        """Bury the children of supervisors that were killed here, by power loss for instance."""
         with reading(self.database) as connection:
             known = {*workers.last_heard(connection), *queue.owners(connection)}
         left = {path.name for path in self.scratch.iterdir()} if self.scratch.exists() else set()
@@ -250,7 +250,7 @@ class Supervisor:
                 child.heard_at = now_s
             return
         for child in self.children:
-            if child.process is None or child.owner is None:
+            if child.process is None or child.owner is None or not child.is_worker:
                 continue
             word = heard.get(child.owner)
             if word != child.last_word:

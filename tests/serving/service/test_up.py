@@ -110,6 +110,19 @@ def test_the_web_process_is_killed_again_and_again_and_no_sender_loses_anything(
     nothing_is_lost_or_doubled(room)
 
 
+def test_a_killed_web_process_leaves_no_temporary_file(room: Room) -> None:
+    with service(room) as up:
+        web = up.children(room)["web"]
+        folder = Path(psutil.Process(web).environ().get("TMPDIR", ""))
+        assert folder.parent == (room.settings.data / "scratch").absolute()
+        # As an inflated data set lies there while its frames are read.
+        (folder / "inflated").write_bytes(b"pixels")
+        os.kill(web, signal.SIGKILL)
+        room.wait(lambda: not folder.exists())
+        assert httpx.get(f"{up.url}/healthz", timeout=60).status_code == 200
+    assert not list((room.settings.data / "scratch").iterdir())
+
+
 def test_what_a_killed_worker_held_is_analysed_at_once(room: Room) -> None:
     with service(room, lease_s=600.0, heartbeat_s=10.0) as up:
         send(room, up, small_study())
