@@ -85,6 +85,10 @@ def accepted(request: Request) -> tuple[MediaType, ...]:
 def instance_form(ranges: Sequence[MediaType], syntaxes: Iterable[str], *, alone: bool) -> Form:
     """Return how instances are given: always as they are stored.
 
+    Where no transfer syntax is named, PS3.18 8.7.3 has Explicit VR Little Endian. In it, what
+    is stored otherwise would be another file than came, with other bytes and another hash, so here
+    it means any; each part names its own.
+
     Parameters
     ----------
     syntaxes
