@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from firstread.messages import Language, sentence
+from inference.gate.reasons import Code
 from serving.events.log import Event
 from serving.worklist.states import AiState, OrderedClass, UrgencyClass
 from serving.worklist.store import Row
@@ -100,7 +101,9 @@ def row_words(row: Row, language: Language) -> RowWords:
 
 def why_words(reasons: tuple[Mapping[str, Any], ...], language: Language) -> str:
     """Return why a case stands where it stands, as one text."""
-    return " · ".join(reason_words(reason, language) for reason in reasons)
+    return sentence("page.why.join", language).join(
+        reason_words(reason, language) for reason in reasons
+    )
 
 
 def reason_words(reason: Mapping[str, Any], language: Language) -> str:
@@ -169,10 +172,15 @@ def event_words(event: Event, language: Language) -> str:
     """Return one line of a case's history."""
     values = _numbers(event.details)
     if "code" in values:
-        code = values["code"]
-        key = f"page.failure.{code}" if code in set(Failure) else "page.event.by-verdict"
-        values["reason"] = sentence(key, language, code=code)
+        values["reason"] = sentence(_code_key(values["code"]), language)
     return sentence(f"page.event.{event.kind}", language, **values)
+
+
+def _code_key(code: str) -> str:
+    if code in set(Failure):
+        return f"page.failure.{code}"
+    # A verdict without a reason is told by its status, and older results may know other codes.
+    return f"page.code.{code}" if code in set(Code) else "page.event.by-verdict"
 
 
 def person_name(stored: str, language: Language) -> str:
@@ -243,6 +251,7 @@ def dynamic_keys() -> set[str]:
         *(f"page.state.{state}" for state in AiState),
         *(f"page.failure.{failure}" for failure in Failure),
         *(f"page.event.{kind}" for kind in Kind),
+        *(f"page.code.{code}" for code in Code),
         *(f"page.sex.{sex}" for sex in "FMO"),
         "page.ai.finding",
         "page.ai.findings",

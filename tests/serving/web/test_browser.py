@@ -554,6 +554,22 @@ def test_a_phone_shows_list_and_case_without_scrolling_sideways(
     assert box["x"] + box["width"] <= 360
 
 
+def test_on_a_phone_a_long_name_ends_before_the_class_and_no_column_is_cut(
+    visit: Open, house: Running
+) -> None:
+    page = visit(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+    page.get_by_role("searchbox").fill("P500")
+    row = page.locator(f"#case-{house.ids['hostile']}")
+    expect(page.locator("tr[data-case]")).to_have_count(1)
+    name, badge = row.locator("a").bounding_box(), row.locator(".class").bounding_box()
+    assert name is not None
+    assert badge is not None
+    assert name["x"] + name["width"] < badge["x"]
+    page.goto(f"{house.url}/cases/{house.ids['missing']}")
+    table = page.locator("#resend")
+    assert table.evaluate("list => list.scrollWidth <= list.clientWidth")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_has_a_fault_of_accessibility(visit: Open, house: Running, scheme: str) -> None:
     page = visit(color_scheme=scheme)

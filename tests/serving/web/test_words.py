@@ -1,8 +1,11 @@
 """Stored values become the words that a reader sees."""
 
+import re
+
 import pytest
 
 from firstread.messages import Language, catalogue, sentence
+from inference.gate.reasons import Code
 from serving.events.log import Event, Kind
 from serving.web.words import (
     AiForm,
@@ -146,3 +149,14 @@ def test_a_side_that_is_not_known_is_told_apart_from_the_zone() -> None:
     side = sentence("page.side.undetermined", ZH)
     place = sentence("page.place", ZH, side=side, zone=sentence("page.zone.upper", ZH))
     assert place == "侧别不明，上三分之一"
+
+
+@pytest.mark.parametrize("language", Language)
+def test_history_tells_every_verdict_in_words_of_its_own(language: Language) -> None:
+    codes = [*Code, "a-code-of-another-version"]
+    said = [
+        event_words(Event(1, "one", 1, 1, "not-analysed", {"code": code}, 0.0), language)
+        for code in codes
+    ]
+    assert len(set(said)) == len(codes)
+    assert not [words for words in said if re.search(r"[a-z]-[a-z]", words)]
