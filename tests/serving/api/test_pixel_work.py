@@ -57,6 +57,7 @@ def a_file_that_hangs(server: Server) -> Iterator[str]:
         os.close(writer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["/frames/1", "/rendered", "/thumbnail", "/bulkdata/7FE00010"])
 def test_frames_that_hang_hold_up_nobody_else(server: Server, suffix: str) -> None:
     with asking_for_what_hangs(server, suffix) as answers:

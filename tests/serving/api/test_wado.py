@@ -397,6 +397,7 @@ def test_without_a_token_nothing_is_told(server: Server) -> None:
         assert answer.status_code == 401
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["/frames/1", "/bulkdata/7FE00010"])
 def test_frames_that_nobody_takes_are_not_in_memory(server: Server, suffix: str) -> None:
     (path,) = stored(server, an_image(np.zeros((1, 6000, 4000), np.int16), number=21))

@@ -326,6 +326,7 @@ def test_a_phantom_never_goes_among_other_files(run: Run, tmp_path: Path) -> Non
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.slow
 def test_a_gbk_terminal_gets_its_lines_and_json_stays_utf_8(
     package: Path, series: Path, tmp_path: Path
 ) -> None:
