@@ -4,7 +4,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, Row, func, insert, select, update
+from sqlalchemy import Connection, Engine, Row, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from firstread.errors import UsageError
@@ -149,20 +149,20 @@ def set_theme(connection: Connection, user_id: int, theme: str | None) -> None:
 
 
 def ensure_first_admin(engine: Engine, now: float) -> str | None:
-    """Make the first administrator where nobody can log in yet.
+    """Make the first administrator where there has never been one.
 
     Returns
     -------
-    Its password, to be shown once; None where there are users.
+    Its password, to be shown once; None where there is one, or was.
     """
     # Cheap question first: hashing takes its time, and must not hold the one writer.
     with writing(engine) as connection:
-        if _anybody(connection):
+        if _has_had_admin(connection):
             return None
     password = make_password()
     password_hash = hash_password(password)
     with writing(engine) as connection:
-        if _anybody(connection):
+        if _has_had_admin(connection):
             return None
         add_user(
             connection,
@@ -209,6 +209,8 @@ def _change(connection: Connection, user_id: int, **values: object) -> None:
     assert changed.rowcount == 1, "users are never deleted"
 
 
-def _anybody(connection: Connection) -> bool:
-    count = select(func.count()).select_from(users).where(~users.c.is_demonstration)
+def _has_had_admin(connection: Connection) -> bool:
+    # Whoever gave the first one another role did not ask for a second.
+    is_one = or_(users.c.role == Role.ADMIN.value, users.c.name == FIRST_ADMIN)
+    count = select(func.count()).select_from(users).where(is_one)
     return bool(connection.execute(count).scalar_one())

@@ -1,5 +1,6 @@
 """``firstread send``: studies of a folder to a DICOMweb server."""
 
+import re
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 # Something of it was refused: exit code of a command that otherwise went well.
 EXIT_REFUSED = 10
 MOST_REASONS = 5
+# Which part of the request: it says nothing to who sent a folder.
+_PART = re.compile(r"^part \d+: ")
 
 
 def send(
@@ -56,7 +59,7 @@ def send(
             for lost in outgoing.broken:
                 document["not_sent"].append({"file": str(lost.path), "reason": lost.reason})
                 say(f"not sent: {lost.path}, {lost.reason}; it may be a slice of a study")
-            for one in deliver(client, outgoing.studies, progress, Patience(patience)):
+            for one in deliver(client, outgoing.studies, progress, Patience(patience, tell=say)):
                 document["studies"].append(asdict(one))
                 for gone in one.not_sent:
                     say(f"not sent: {gone.file}, {gone.reason}")
@@ -90,7 +93,8 @@ def _tell(study: "Delivered") -> None:
     name = study.study_uid or "files that do not name their study"
     tell(f"{name}: {study.stored} of {study.files} files are at the server")
     reasons = Counter(
-        each.comment or f"failure reason {each.reason:#06x}" for each in study.refused
+        _PART.sub("", each.comment) or f"failure reason {each.reason:#06x}"
+        for each in study.refused
     )
     for reason, count in reasons.most_common(MOST_REASONS):
         tell(f"  refused: {count}, {reason}")

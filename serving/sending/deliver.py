@@ -52,12 +52,14 @@ class Delivered:
 class Patience:
     """How long to try: seconds without one acknowledged request, after which sending is given up.
 
-    ``clock`` and ``sleep`` are the process's own unless a test brings others.
+    ``tell`` is told each time why it is tried again, and when; ``clock`` and ``sleep`` are the
+    process's own unless a test brings others.
     """
 
     seconds: float = 600.0
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+    tell: Callable[[str], None] = lambda _line: None
 
 
 @dataclass(slots=True)
@@ -205,6 +207,7 @@ def _persist(
                 advice="see whether the service runs and the line is up, then send again: "
                 "what is there already is not stored twice",
             )
+        patience.tell(f"{what}: tried again in {pause_s:.0f} s")
         patience.sleep(pause_s)
         wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
@@ -229,8 +232,10 @@ def _refuse_for_good(error: httpx.TransportError) -> None:
 def _advice(client: httpx.Client, status: int) -> str:
     if status == 401 and "Authorization" not in client.headers:
         return "give your site's token with --token, or better in FIRSTREAD_TOKEN"
-    if status in (401, 403):
-        return "the token is unknown, revoked or another site's: ask for one, firstread tokens add"
+    if status == 401:
+        return "the token is unknown or revoked: ask for another one, firstread tokens add"
+    if status == 403:
+        return "the token may not send here: ask for one of your site, firstread tokens add"
     if status == 404:
         return "give the service's own address, or its DICOMweb root"
     return "the service does not take this request; report it with the status"

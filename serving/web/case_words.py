@@ -210,7 +210,9 @@ def _finding(
         mean_hu=f"{finding['mean_hu']:.0f}",
         score=f"{finding['score']:.2f}",
         # From 1, as the key image counts.
-        slices=f"{first + 1}–{last + 1} ({finding['key_slice'] + 1})",
+        slices=f"{first + 1}–{last + 1} ({finding['key_slice'] + 1})"
+        if first != last
+        else str(first + 1),
         remark=remark,
         image=image,
     )

@@ -44,10 +44,22 @@ def test_the_first_start_makes_an_administrator_and_tells_its_password_once(
     assert ensure_first_admin(engine, NOW) is None
 
 
-def test_no_administrator_appears_where_there_are_people(engine: Engine) -> None:
+def test_users_that_were_added_before_the_first_start_take_no_administrator_away(
+    engine: Engine,
+) -> None:
     add(engine, "li")
+    assert ensure_first_admin(engine, NOW) is not None
+
+
+@pytest.mark.parametrize("change", ["deactivated", "of another role"])
+def test_no_second_administrator_appears_by_itself(engine: Engine, change: str) -> None:
+    ensure_first_admin(engine, NOW)
     with writing(engine) as connection:
-        deactivate(connection, find_user(connection, "li").id)
+        admin = find_user(connection, "admin")
+        if change == "deactivated":
+            deactivate(connection, admin.id)
+        else:
+            set_role(connection, admin.id, Role.READER, None)
     assert ensure_first_admin(engine, NOW) is None
 
 
