@@ -107,6 +107,8 @@ def demonstrating(settings: Settings, address: str) -> Iterator[None]:
         env=child_environment(settings, os.environ),
         process_group=0,
     )
+    # Taken leave of when it ends, long before us.
+    threading.Thread(target=process.wait, daemon=True).start()
     try:
         yield
     finally:
