@@ -32,6 +32,8 @@ CHALLENGE = 'Bearer realm="firstread"'
 # When to come back after 503: a full disk or a locked database lasts longer than a moment.
 RETRY_AFTER_S = 30
 TITLED = frozenset({400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 421, 422, 429, 500, 503})
+# What a person can do about it; about all others the same as about 400.
+ADVISED = frozenset({400, 403, 404, 429, 503})
 CODES = {404: "not-found", 405: "method-not-allowed", 415: "wrong-media-type"}
 
 
@@ -147,6 +149,7 @@ def _answer(
             "problem.html",
             status=status,
             title=title,
+            advice_key=f"problem.advice.{status if status in ADVISED else 400}",
             code=code,
             detail=detail,
             advice=advice,

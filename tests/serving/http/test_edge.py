@@ -149,6 +149,8 @@ def test_a_person_sees_a_problem_as_a_page(house: House) -> None:
     answer = house.logged_in("li").get("/nothing", headers=PAGE | {"Accept-Language": "zh"})
     assert answer.status_code == 404
     assert "未找到" in answer.text
+    assert "或属于其他医院" in answer.text
+    assert "Not Found" not in answer.text
 
 
 @pytest.mark.parametrize(

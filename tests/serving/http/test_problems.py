@@ -10,7 +10,7 @@ from firstread.messages import Language, catalogue
 from serving import errors
 from serving.accounts.log_in import LogInRefused
 from serving.http.authentication import NotFromOurPages, TokenRefused
-from serving.http.problems import CODES, TITLED
+from serving.http.problems import ADVISED, CODES, TITLED
 
 PAGE = Path(__file__).resolve().parents[3] / "docs/errors.md"
 OURS: list[type[FirstreadError]] = [
@@ -34,4 +34,5 @@ def test_every_error_of_the_service_stands_in_the_reference() -> None:
 @pytest.mark.parametrize("language", Language)
 def test_every_status_has_a_title_in_both_languages(language: Language) -> None:
     assert {f"problem.{status}" for status in TITLED} <= catalogue(language).keys()
+    assert {f"problem.advice.{status}" for status in ADVISED} <= catalogue(language).keys()
     assert {status for status, _ in rows()} <= TITLED
