@@ -83,6 +83,7 @@ def test_a_stopped_and_resumed_run_ends_with_the_same_weights(
             torch.testing.assert_close(getattr(again, name)[key], value, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 def test_a_budget_of_time_ends_a_run_early(tmp_path: Path) -> None:
     reports: list[Report] = []
     assert train(tmp_path / "checkpoint.pt", settings(10_000, seconds=0.2), reports)

@@ -231,6 +231,7 @@ def test_a_decoder_that_hangs_is_killed(tmp_path: Path, decoder: pytest.MonkeyPa
     assert reason_of(path) == "decoder-hung"
 
 
+@pytest.mark.slow
 def test_a_stack_whose_frames_take_too_long_together_is_given_up(
     tmp_path: Path, decoder: pytest.MonkeyPatch
 ) -> None:

@@ -362,6 +362,7 @@ def many_places() -> list[Instance]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [many_frames, many_places])
 def test_ten_thousand_planes_cost_seconds(make: Callable[[], list[Instance]]) -> None:
     series = a_series(make())

@@ -68,6 +68,7 @@ def test_frames_that_hang_hold_up_nobody_else(server: Server, suffix: str) -> No
     assert {answer.result().status_code for answer in answers} == {500}
 
 
+@pytest.mark.slow
 def test_who_would_wait_too_long_for_a_frame_is_told_to_come_back(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,6 +125,7 @@ def test_an_output_that_is_not_ours_is_never_replaced(
     assert (tmp_path / "o/thesis.txt").read_text() == "years of work"
 
 
+@pytest.mark.slow
 def test_an_older_result_is_replaced_when_asked(
     run: Run, package: Path, series: Path, tmp_path: Path
 ) -> None:
@@ -419,6 +420,7 @@ def _firstread(*words: object, stdout: int | IO[bytes]) -> subprocess.CompletedP
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough_changes_no_exit_code(package: Path, series: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -428,6 +430,7 @@ def test_a_reader_that_has_seen_enough_changes_no_exit_code(package: Path, serie
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_an_answer_that_cannot_be_written_is_an_output_error(package: Path, series: Path) -> None:
     words = ("analyse", series, "--gate-only", "--package", package)

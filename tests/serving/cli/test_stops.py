@@ -21,6 +21,7 @@ main()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_run_says_so_and_leaves_nothing_behind(
     package: Path, series: Path, tmp_path: Path, number: signal.Signals, code: int

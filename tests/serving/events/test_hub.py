@@ -85,6 +85,7 @@ def test_who_comes_back_hears_what_it_missed_and_nothing_twice(engine: Engine) -
     run(test)
 
 
+@pytest.mark.slow
 def test_who_sees_one_site_is_told_no_number_that_counts_another_s_events(engine: Engine) -> None:
     for case_id in ("one", "two", "two"):
         say(engine, case_id)
@@ -135,6 +136,7 @@ def test_a_listener_that_takes_nothing_holds_a_bounded_queue_and_then_loads_anew
     run(test)
 
 
+@pytest.mark.slow
 def test_pings_stop_when_the_log_cannot_be_read(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,6 +162,7 @@ def test_pings_stop_when_the_log_cannot_be_read(
     run(test)
 
 
+@pytest.mark.slow
 def test_a_page_is_live_again_after_the_database_was_gone(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,7 @@ def lab(tmp_path: Path, package: Path) -> Iterator[Lab]:
     store.close()
 
 
+@pytest.mark.slow
 def test_results_are_in_the_store_and_the_same_at_every_run(lab: Lab) -> None:
     first = analyse_objects(lab.request, lab.warm)
     assert first.document["scored"]

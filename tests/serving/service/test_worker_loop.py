@@ -114,6 +114,7 @@ def waiting_for(gate: threading.Event) -> Callable[[AnalysisRequest], None]:
     return wait
 
 
+@pytest.mark.slow
 def test_an_analysis_longer_than_its_lease_keeps_it_by_heartbeats(archive: Archive) -> None:
     add(archive, "study")
     engine = Told(archive, answer=lambda _request: time.sleep(1.2))
