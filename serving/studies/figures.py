@@ -58,14 +58,17 @@ def read_standing(connection: Connection, now: float) -> Standing:
         .where(jobs.c.state == JobState.QUARANTINED.value)
         .group_by(jobs.c.error)
     )
-    failed = _counted(connection, given_up)
+    # Whatever else the job says, its case says that the analysis failed.
+    failed: Counter[str] = Counter()
+    for word, count in _counted(connection, given_up).items():
+        failed[word if word in set(Failure) else Failure.FAILED.value] += count
     oldest = connection.execute(
         select(func.min(jobs.c.queued_at)).where(jobs.c.state == JobState.QUEUED.value)
     ).scalar()
     return Standing(
         cases={state.value: counted.get(state.value, 0) for state in AiState},
         jobs=_counted(connection, of_jobs),
-        failures={failure.value: failed.get(failure.value, 0) for failure in Failure},
+        failures={failure.value: failed[failure.value] for failure in Failure},
         queue_age_s=0.0 if oldest is None else max(0.0, now - oldest),
         conflicts=connection.execute(select(func.count()).select_from(conflicts)).scalar_one(),
     )

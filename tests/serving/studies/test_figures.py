@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
+from serving.database.engine import reading
 from serving.jobs.queue import Job
 from serving.studies import figures, life
 from serving.studies.figures import Sums
@@ -31,13 +32,9 @@ def archive(tmp_path: Path) -> Iterator[Archive]:
 def analyse(archive: Archive, job: Job) -> None:
     assert life.begin(archive.engine, job, NOW + QUIET_S) is not None
     analysed = archive.analysed(study=f"study {job.study_id - 1}", says=str(job.id))
-    life.finish(
-        archive.engine,
-        archive.store,
-        archive.policy,
+    archive.finish(
         job,
         analysed,
-        threshold=None,
         now=NOW + QUIET_S,
     )
 
@@ -58,3 +55,13 @@ def test_no_transaction_reads_more_than_a_page_and_nothing_is_left_out(
     assert sums.received == {"one": 15}
     # 2 + 2 + 1 results, the newest instance, 15 images and 5 reports by 6; then next to nothing.
     assert (whole, len(begun) - whole) == (3 + 1 + 4, 1 + 1)
+
+
+def test_a_study_that_never_settled_is_counted_among_the_failures(tmp_path: Path) -> None:
+    made = Archive(tmp_path)
+    made.receive(an_instance(1))
+    assert life.give_up_settling(made.engine, 1, NOW + QUIET_S, QUIET_S) is not None
+    with reading(made.engine) as connection:
+        failures = figures.read_standing(connection, NOW).failures
+    made.close()
+    assert failures == {"analysis-crashed": 0, "analysis-failed": 1, "package-unusable": 0}
