@@ -92,6 +92,8 @@ def test_a_name_that_cannot_be_read_is_refused(engine: Engine, name: str) -> Non
 
 def test_a_chinese_name_is_one(engine: Engine) -> None:
     add(engine, "李明")
+    with reading(engine) as connection:
+        assert find_user(connection, "李明").name == "李明"
 
 
 def test_a_sender_belongs_to_a_site(engine: Engine) -> None:

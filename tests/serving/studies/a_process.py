@@ -9,7 +9,7 @@ It prints one line for every request that it would acknowledge.
 import sys
 from pathlib import Path
 
-from serving.studies.life import begin, finish
+from serving.studies.life import begin
 from tests.serving.studies.a_study import NOW, Archive
 
 
@@ -27,13 +27,9 @@ def finish_one(archive: Archive) -> None:
     job = archive.claim(NOW + 20)
     assert job is not None
     begin(archive.engine, job, NOW + 20)
-    outcome = finish(
-        archive.engine,
-        archive.store,
-        archive.policy,
+    outcome = archive.finish(
         job,
         archive.analysed(8.0),
-        threshold=None,
         now=NOW + 30,
     )
     say(outcome)

@@ -21,6 +21,7 @@ from serving.jobs import queue
 from serving.jobs.engine import Analysed, StoredFile
 from serving.jobs.queue import Job
 from serving.studies.arrival import Arrival, read_facts
+from serving.studies.life import Outcome, finish
 from serving.studies.receive import Answer, receive
 from serving.worklist.urgency import UrgencyPolicy, read_policy
 
@@ -171,6 +172,14 @@ class Archive:
         """Take the next job as a worker would."""
         with writing(self.engine) as connection:
             return queue.claim(connection, "worker", now, LEASE_S)
+
+    def finish(
+        self, job: Job, analysed: Analysed, *, threshold: float | None = None, now: float = NOW
+    ) -> Outcome:
+        """Make an analysis the result of its case, as a worker would."""
+        return finish(
+            self.engine, self.store, self.policy, job, analysed, threshold=threshold, now=now
+        )
 
     def analysed(
         self,

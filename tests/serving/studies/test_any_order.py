@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from firstread.uids import uid_from
 from serving.database.tables import cases, events, instances, jobs, results, studies
 from serving.jobs.queue import Job
-from serving.studies.life import Outcome, begin, finish, give_up, recover, requeue, settle
+from serving.studies.life import Outcome, begin, give_up, recover, requeue, settle
 from serving.worklist.summary import Failure
 from tests.serving.studies.a_study import LEASE_S, NOW, QUIET_S, Archive, an_instance, rows_of
 
@@ -109,13 +109,9 @@ class AnyOrder(RuleBasedStateMachine):
         analysed = self.archive.analysed(study=study, says=str(self.said))
         archive = self.archive
         expected = self.expected(job)
-        outcome = finish(
-            archive.engine,
-            archive.store,
-            archive.policy,
+        outcome = archive.finish(
             job,
             analysed,
-            threshold=None,
             now=self.now,
         )
         assert outcome is expected

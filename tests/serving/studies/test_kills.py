@@ -12,7 +12,7 @@ import pytest
 
 from serving.database.tables import instances, jobs, results
 from serving.faults import VARIABLE
-from serving.studies.life import Outcome, begin, finish, recover, settle
+from serving.studies.life import Outcome, begin, recover, settle
 from tests.serving.studies.a_study import LEASE_S, NOW, QUIET_S, Archive, an_instance, rows_of
 from tests.serving.system_calls import WATCHED, Calls
 
@@ -89,13 +89,9 @@ def test_a_worker_that_is_killed_at_the_end_leaves_one_result(archive: Archive, 
     job = archive.claim(NOW + 100)
     if job is not None:
         begin(archive.engine, job, NOW + 100)
-        ended = finish(
-            archive.engine,
-            archive.store,
-            archive.policy,
+        ended = archive.finish(
             job,
             archive.analysed(8.0),
-            threshold=None,
             now=NOW + 101,
         )
         assert ended is Outcome.DONE

@@ -14,7 +14,6 @@ from serving.studies.cases import case_detail
 from serving.studies.life import (
     Outcome,
     begin,
-    finish,
     give_up,
     recover,
     requeue,
@@ -49,9 +48,7 @@ def finished(
     archive: Archive, job: Job, *findings_mm: float, now: float = LATER, **how: object
 ) -> Outcome:
     analysed = archive.analysed(*findings_mm, **how)  # type: ignore[arg-type]
-    return finish(
-        archive.engine, archive.store, archive.policy, job, analysed, threshold=0.5, now=now
-    )
+    return archive.finish(job, analysed, threshold=0.5, now=now)
 
 
 def kinds(archive: Archive) -> list[str]:
@@ -360,9 +357,7 @@ def test_a_result_that_cannot_be_read_leaves_the_case_as_it_was(archive: Archive
     analysed = archive.analysed()
     archive.store.path(analysed.files["sr.dcm"].sha256).write_bytes(b"rot")
     with pytest.raises(Exception, match="meta-header-missing"):
-        finish(
-            archive.engine, archive.store, archive.policy, job, analysed, threshold=None, now=LATER
-        )
+        archive.finish(job, analysed, now=LATER)
     assert the_case(archive)["ai_state"] == "waiting"
     assert not rows_of(archive, results)
 

@@ -6,7 +6,7 @@ from firstread.errors import UsageError
 from serving.database.engine import reading
 from serving.database.tables import cases, events, jobs
 from serving.jobs.queue import Job, JobState
-from serving.studies.life import Outcome, begin, finish, give_up, requeue, settle
+from serving.studies.life import Outcome, begin, give_up, requeue, settle
 from serving.studies.retry import ListedJob, list_jobs, retry
 from serving.worklist.summary import Failure
 from tests.serving.studies.a_study import NOW, QUIET_S, Archive, an_instance, rows_of
@@ -54,9 +54,7 @@ def test_a_quarantined_study_waits_again_and_can_be_scored(archive: Archive) -> 
     begin(archive.engine, again, LATER + 9)
     analysed = archive.analysed(8.0)
     for one, outcome in ((job, Outcome.LOST), (again, Outcome.DONE)):
-        ended = finish(
-            archive.engine, archive.store, archive.policy, one, analysed, threshold=None, now=LATER
-        )
+        ended = archive.finish(one, analysed, now=LATER)
         assert ended is outcome
     assert listed(archive) == ()
 
