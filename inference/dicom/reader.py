@@ -191,18 +191,34 @@ def walk_file(
     """
     with path.open("rb", buffering=0) as stream:
         size = os.fstat(stream.fileno()).st_size
-        if size == 0:
-            raise HeaderRefused("empty")
-        header = walk(stream, size, wanted, limits=limits)
-        if header.transfer_syntax_uid != DEFLATED or header.pixels is None:
-            return path, header
-        stream.seek(header.pixels.offset)
-        inflated_size = _inflate(stream, size, inflate_to)
-    with inflate_to.open("rb", buffering=0) as stream:
-        inflated = walk(stream, inflated_size, wanted, limits=limits, syntax=EXPLICIT_LITTLE)
-    return inflate_to, replace(
-        inflated, transfer_syntax_uid=DEFLATED, media_class_uid=header.media_class_uid
-    )
+        header = walk_stream(stream, size, inflate_to, limits, wanted)
+    return inflate_to if header.transfer_syntax_uid == DEFLATED else path, header
+
+
+def walk_stream(
+    stream: BinaryIO,
+    size: int,
+    inflate_to: Path,
+    limits: Limits = LIMITS,
+    wanted: frozenset[int] = WANTED,
+) -> Header:
+    """Return the header of a file that is open at byte 0; a deflated one is inflated, as above.
+
+    Raises
+    ------
+    HeaderRefused, OutputError
+        As :func:`walk_file`.
+    """
+    if size == 0:
+        raise HeaderRefused("empty")
+    header = walk(stream, size, wanted, limits=limits)
+    if header.transfer_syntax_uid != DEFLATED or header.pixels is None:
+        return header
+    stream.seek(header.pixels.offset)
+    inflated_size = _inflate(stream, size, inflate_to)
+    with inflate_to.open("rb", buffering=0) as data_set:
+        inflated = walk(data_set, inflated_size, wanted, limits=limits, syntax=EXPLICIT_LITTLE)
+    return replace(inflated, transfer_syntax_uid=DEFLATED, media_class_uid=header.media_class_uid)
 
 
 def _inflate(stream: BinaryIO, packed_size: int, target: Path) -> int:

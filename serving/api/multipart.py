@@ -3,7 +3,7 @@
 ::
 
     preamble --b CRLF headers CRLF CRLF data CRLF --b padding CRLF headers ... CRLF --b-- epilogue
-              └── PartBegins ──────────┘└ bytes ┘└ PartEnds ┘
+              └── PartBegins ──────────┘└ view ─┘└ PartEnds ┘
 
 A line that begins like a delimiter but goes on otherwise is data. What ends before the closing
 delimiter is truncated, and says so. Source: RFC 2046 section 5.1, RFC 2387.
@@ -42,7 +42,8 @@ class PartEnds:
     """The part that began last is whole."""
 
 
-Event = PartBegins | PartEnds | bytes
+# Data are views of what was fed: nothing is copied.
+Event = PartBegins | PartEnds | memoryview
 
 
 class _State(Enum):
@@ -138,7 +139,7 @@ class RelatedParser:
             yield PartEnds()
         elif self._state is _State.DATA:
             if at > self._position + self._skip:
-                yield self._buffer[self._position + self._skip : at]
+                yield memoryview(self._buffer)[self._position + self._skip : at]
             yield PartEnds()
 
     def _find_delimiter(self) -> tuple[int, int, bool]:
@@ -155,7 +156,7 @@ class RelatedParser:
             at = self._buffer.find(self._delimiter, at + 2)
         return -1, -1, False
 
-    def _pass_on(self) -> Iterator[bytes]:
+    def _pass_on(self) -> Iterator[memoryview]:
         """Yield the data that no delimiter can begin in any more; keep the rest, which is short."""
         if self._state is _State.EPILOGUE:
             self._buffer, self._position = b"", 0
@@ -168,13 +169,13 @@ class RelatedParser:
             if self._state is _State.PREAMBLE:
                 self._position = keep
             elif keep > start:
-                yield self._buffer[start:keep]
+                yield memoryview(self._buffer)[start:keep]
                 self._position, self._skip = keep, 0
 
     def _undecided(self) -> int:
         """Return where in the buffer a delimiter may have begun; its length: nowhere."""
         size = len(self._buffer)
-        at = self._buffer.rfind(self._delimiter, self._position)
+        at = self._buffer.rfind(self._delimiter, max(self._position, size - _LONGEST_DELIMITER))
         if at >= 0 and _TAIL_BEGUN.fullmatch(self._buffer, at + len(self._delimiter)):
             return at
         at = max(self._position, size - len(self._delimiter) + 1)

@@ -2,12 +2,13 @@
 
 ::
 
-    body ── 1 MiB at a time ──> thread: cut into parts, hash, write, read facts ──> 16 threads: sync
+    body ── 1 MiB at a time ──> thread: cut into parts, read facts ──> 16 threads: hash, write, sync
                                                                                       │
     answer of each instance <── receive(): one transaction <── all durable <──────────┘
 
-While a thread writes, the next bytes come in. Of what was written, memory holds what is filed of
-each instance, equal texts once, and never more than a ceiling. What ends the request early
+While threads work, the next bytes come in. A slice waits in memory for its thread, a large
+instance in a temporary file (``archive.store``). Of what was written, memory holds what is filed
+of each instance, equal texts once, and never more than a ceiling. What ends the request early
 (truncated, too large, too slow, no room) leaves no row, and no temporary file.
 Source: PS3.18 section 10.5.
 """
@@ -27,13 +28,11 @@ from serving.api.multipart import PartBegins, PartEnds, RelatedParser
 from serving.archive.store import Incoming, Store, Stored
 from serving.errors import TooLarge, Unavailable, WrongMediaType
 from serving.settings import Settings
-from serving.studies.arrival import Arrival, InstanceFacts, Unreadable, read_facts
+from serving.studies.arrival import Arrival, InstanceFacts, Unreadable, read_facts_of
 from serving.studies.receive import NOT_AUTHORISED, Answer, Kept
 
 # How much of a body is in memory twice: being received, and being written.
 BATCH_BYTES = 1 << 20
-# Bytes of a sender that has stalled are written after so long.
-FLUSH_S = 1.0
 # Uploads at once, of one site and of all: each holds some MiB, and a sender may stall.
 MOST_UPLOADS_OF_ONE, MOST_UPLOADS = 16, 128
 # Objects that wait for the disk; a sender that is faster than it waits with them.
@@ -143,14 +142,14 @@ class Intake:
         BadRequest, TooLarge, WrongMediaType, Unavailable
             The request is refused as a whole.
         """
-        for chunk in chunks:
-            for event in self.parser.feed(chunk):
-                if isinstance(event, PartBegins):
-                    self._begin(event)
-                elif isinstance(event, PartEnds):
-                    self._end()
-                else:
-                    self._write(event)
+        ensure_room(self.store, self.settings)
+        for event in self.parser.feed(b"".join(chunks)):
+            if isinstance(event, PartBegins):
+                self._begin(event)
+            elif isinstance(event, PartEnds):
+                self._end()
+            else:
+                self._write(event)
 
     def finish(self) -> list[Arrival]:
         """Return the arrivals once all of them are durable.
@@ -183,10 +182,9 @@ class Intake:
             raise WrongMediaType(
                 f"part {self._parts} is not {DICOM}", advice="send instances, each in a part"
             )
-        ensure_room(self.store, self.settings)
         self._incoming = self._open.enter_context(self.store.new())
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, data: memoryview) -> None:
         assert self._incoming is not None
         if self._incoming.size_bytes + len(data) > self.settings.max_instance_bytes:
             raise TooLarge(
@@ -198,7 +196,8 @@ class Intake:
     def _end(self) -> None:
         assert self._incoming is not None
         try:
-            facts = read_facts(self._incoming.path)
+            with self._incoming.open() as stream:
+                facts = read_facts_of(stream, self._incoming.size_bytes, self._incoming.path)
         except Unreadable as unreadable:
             self._fail(
                 unreadable.failure_reason,
@@ -278,20 +277,11 @@ async def take_body(body: AsyncIterator[bytes], intake: Intake) -> list[Arrival]
     batch: list[bytes] = []
     size = 0
     writing: asyncio.Task[None] | None = None
-    coming: asyncio.Future[bytes | None] = asyncio.ensure_future(anext(body, None))
     try:
-        while True:
-            arrived, _ = await asyncio.wait([coming], timeout=FLUSH_S if batch else None)
-            if arrived:
-                if (chunk := coming.result()) is None:
-                    break
-                batch.append(chunk)
-                size += len(chunk)
-                coming = asyncio.ensure_future(anext(body, None))
-            if writing is not None and writing.done():
-                await writing
-                writing = None
-            if size >= BATCH_BYTES or not arrived:
+        async for chunk in body:
+            batch.append(chunk)
+            size += len(chunk)
+            if size >= BATCH_BYTES:
                 if writing is not None:
                     await writing
                 writing = asyncio.create_task(run_in_threadpool(intake.take, batch))
@@ -301,11 +291,6 @@ async def take_body(body: AsyncIterator[bytes], intake: Intake) -> list[Arrival]
         await run_in_threadpool(intake.take, batch)
         return await run_in_threadpool(intake.finish)
     finally:
-        coming.cancel()
-        await asyncio.wait([coming])
-        if not coming.cancelled():
-            # Seen, whichever error ended the request.
-            coming.exception()
         if writing is not None and not writing.done():
             await asyncio.wait([writing])
         await run_in_threadpool(intake.close)

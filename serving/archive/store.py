@@ -28,7 +28,10 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from io import BytesIO, FileIO
 from pathlib import Path
+from typing import BinaryIO
 
 from serving.errors import ObjectDamaged, Unavailable
 from serving.faults import point
@@ -38,6 +41,8 @@ log = logging.getLogger(__name__)
 SYNCING_THREADS = 16
 # Older than any upload may take: whoever wrote it is gone or will never end.
 STALE_S = 24 * 3600.0
+# A slice of 512 x 512 fits in memory until it is written; so much of all that come at once.
+IN_MEMORY_BYTES, ALL_IN_MEMORY_BYTES = 1 << 20, 64 << 20
 _CHUNK_BYTES = 1 << 20
 _KEY = re.compile(r"[0-9a-f]{64}")
 _TEMPORARY = re.compile(r"(?P<host>[A-Za-z0-9-]+)\.(?P<process>\d+)\.[0-9a-f]+(\.inflated)?")
@@ -51,40 +56,111 @@ class Stored:
     size_bytes: int
 
 
-class Incoming:
-    """Bytes on their way into the store: a temporary file, counted and hashed as it grows."""
+class _Memory:
+    """How many bytes may wait in memory for their files, of all objects of a store."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self) -> None:
+        self._left_bytes = ALL_IN_MEMORY_BYTES
+        self._lock = threading.Lock()
+
+    def take(self, size_bytes: int) -> bool:
+        with self._lock:
+            fits = size_bytes <= self._left_bytes
+            self._left_bytes -= size_bytes if fits else 0
+        return fits
+
+    def give_back(self, size_bytes: int) -> None:
+        with self._lock:
+            self._left_bytes += size_bytes
+
+
+class Incoming:
+    """Bytes on their way into the store: in memory while they are few, else in a temporary file.
+
+    What is in memory is hashed and written by the thread that makes it durable, so that both
+    happen while the next bytes come in.
+    """
+
+    def __init__(self, path: Path, memory: _Memory) -> None:
         self.path = path
         self.size_bytes = 0
+        self._memory = memory
+        self._chunks: list[bytes | memoryview] = []
         self._digest = hashlib.sha256()
-        self._is_handed_over = False
         # Unbuffered: what was written can be read by its path at once.
-        self._out = path.open("xb", buffering=0)
+        self._out: FileIO | None = None
+        self._is_handed_over = False
 
-    @property
-    def sha256(self) -> str:
-        """The hash of what was written so far, in hexadecimal."""
-        return self._digest.hexdigest()
-
-    def write(self, data: bytes) -> None:
-        """Append.
+    def write(self, data: bytes | memoryview) -> None:
+        """Append; ``data`` must not change afterwards.
 
         Raises
         ------
         Unavailable
             ``unavailable``: no room.
         """
+        size_bytes = self.size_bytes + len(data)
+        if self._out is None:
+            if size_bytes <= IN_MEMORY_BYTES and self._memory.take(len(data)):
+                self._chunks.append(data)
+                self.size_bytes = size_bytes
+                return
+            self._move_to_file()
+        self._append(data)
+        self.size_bytes = size_bytes
+
+    def open(self) -> BinaryIO:
+        """Return a stream of what was written so far, at its first byte."""
+        if self._out is not None:
+            return self.path.open("rb", buffering=0)
+        # One piece: it is written by one call later, and holds no larger buffer of its sender's.
+        self._chunks = [b"".join(self._chunks)]
+        return BytesIO(self._chunks[0])
+
+    def close(self) -> None:
+        """End writing; a request of thousands of parts must not hold thousands of files open."""
+        if self._out is not None:
+            self._out.close()
+
+    def _move_to_file(self) -> None:
+        with _unavailable():
+            self._out = self.path.open("xb", buffering=0)
+        in_memory_bytes = self.size_bytes
+        chunks, self._chunks = self._chunks, []
+        try:
+            for chunk in chunks:
+                self._append(chunk)
+        finally:
+            self._memory.give_back(in_memory_bytes)
+
+    def _append(self, data: bytes | memoryview) -> None:
+        assert self._out is not None
         left = memoryview(data)
         self._digest.update(left)
-        self.size_bytes += len(left)
         with _unavailable():
             while left:
                 left = left[self._out.write(left) :]
 
-    def close(self) -> None:
-        """End writing; a request of thousands of parts must not hold thousands of files open."""
-        self._out.close()
+    def _finish(self) -> tuple[str, int]:
+        """Write what is in memory; return the hash of all, and a descriptor of the file."""
+        if self._out is None:
+            self._move_to_file()
+        assert self._out is not None
+        if self._out.closed:
+            # fsync is about the file, whichever descriptor wrote it, and reports every error of
+            # writing back that nobody has seen yet (Linux 4.13 and later).
+            with _unavailable():
+                self._out = self.path.open("rb", buffering=0)
+        return self._digest.hexdigest(), self._out.fileno()
+
+    def _forget(self) -> None:
+        """Be gone, wherever the bytes are."""
+        self.close()
+        if self._out is None:
+            self._memory.give_back(self.size_bytes)
+            self._chunks = []
+        else:
+            self.path.unlink(missing_ok=True)
 
 
 class Store:
@@ -99,6 +175,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self._tmp = self.folder / "tmp"
+        self._memory = _Memory()
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()
         with _unavailable():
@@ -111,21 +188,14 @@ class Store:
 
     @contextmanager
     def new(self) -> Iterator[Incoming]:
-        """Give a place for new bytes; unless they are kept, they are gone when the block ends.
-
-        Raises
-        ------
-        Unavailable
-            ``unavailable``: no room.
-        """
-        with _unavailable():
-            incoming = Incoming(self._tmp / f"{_host()}.{os.getpid()}.{secrets.token_hex(16)}")
+        """Give a place for new bytes; unless they are kept, they are gone when the block ends."""
+        name = f"{_host()}.{os.getpid()}.{secrets.token_hex(16)}"
+        incoming = Incoming(self._tmp / name, self._memory)
         try:
             yield incoming
         finally:
-            incoming.close()
             if not incoming._is_handed_over:
-                incoming.path.unlink(missing_ok=True)
+                incoming._forget()
 
     def keep(self, *incoming: Incoming) -> tuple[Stored, ...]:
         """Make them durable, several at a time; returns when all are, in the same order.
@@ -237,17 +307,18 @@ class Store:
             self._pool.shutdown()
 
     def _keep(self, incoming: Incoming) -> Stored:
-        sha256 = incoming.sha256
-        target = self.path(sha256)
         try:
-            incoming.close()
+            sha256, descriptor = incoming._finish()
+            target = self.path(sha256)
             point("after-bytes")
             with _unavailable():
-                _sync(incoming.path)
+                os.fsync(descriptor)
+                incoming.close()
                 incoming.path.rename(target)
                 _sync_folder(target.parent)
-        finally:
-            incoming.path.unlink(missing_ok=True)
+        except BaseException:
+            incoming._forget()
+            raise
         point("after-fsync")
         return Stored(sha256, incoming.size_bytes)
 
@@ -286,16 +357,6 @@ def _unavailable() -> Iterator[None]:
         ) from error
 
 
-def _sync(path: Path) -> None:
-    # Of another descriptor than wrote it: fsync is about the file, and an error of writing back
-    # that nobody has seen yet is reported to it (Linux 4.13 and later).
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _sync_folder(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -304,6 +365,7 @@ def _sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+@cache
 def _host() -> str:
     """Return this machine's name in letters of a file name: a store may be shared by several."""
     return re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname()) or "host"

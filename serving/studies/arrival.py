@@ -14,7 +14,7 @@ from typing import BinaryIO
 from firstread.errors import OutputError
 from inference.dicom.attributes import NAMES, TEXTS
 from inference.dicom.charsets import declared_sets
-from inference.dicom.reader import walk_file
+from inference.dicom.reader import walk_stream
 from inference.dicom.walked import Header, HeaderRefused
 from inference.dicom.walker import data_set_place
 from serving.archive.store import Stored
@@ -189,13 +189,21 @@ class Arrival:
 
 
 def read_facts(path: Path) -> InstanceFacts:
+    """Read what is filed of the instance in a file: see :func:`read_facts_of`."""
+    with path.open("rb", buffering=0) as stream:
+        return read_facts_of(stream, path.stat().st_size, path)
+
+
+def read_facts_of(stream: BinaryIO, size_bytes: int, path: Path) -> InstanceFacts:
     """Read what is filed of an instance.
 
     Parameters
     ----------
+    stream
+        A file in the DICOM format (PS3.10), open at byte 0.
     path
-        A file in the DICOM format (PS3.10). A deflated data set is inflated, within bounds, into a
-        file beside it that is gone afterwards.
+        Where it is or will be. A deflated data set is inflated, within bounds, into a file beside
+        it that is gone afterwards.
 
     Raises
     ------
@@ -206,11 +214,11 @@ def read_facts(path: Path) -> InstanceFacts:
     """
     inflate_to = path.with_name(path.name + ".inflated")
     try:
-        with path.open("rb", buffering=0) as stream:
-            if stream.read(132)[128:] != b"DICM":
-                # PS3.18 10.5.1: a part is a file. What is served again must be one, too.
-                raise Unreadable("meta-header-missing")
-        _, header = walk_file(path, inflate_to, wanted=_WANTED)
+        if stream.read(132)[128:] != b"DICM":
+            # PS3.18 10.5.1: a part is a file. What is served again must be one, too.
+            raise Unreadable("meta-header-missing")
+        stream.seek(0)
+        header = walk_stream(stream, size_bytes, inflate_to, wanted=_WANTED)
     except HeaderRefused as refused:
         raise Unreadable(refused.reason) from refused
     except OutputError as error:

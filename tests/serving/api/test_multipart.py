@@ -43,7 +43,7 @@ def parts_of(boundary: str, chunks: Iterable[bytes]) -> list[Part]:
             else:
                 assert data is not None
                 assert event
-                data.append(event)
+                data.append(bytes(event))
     parser.close()
     assert data is None
     return parts

@@ -1,16 +1,15 @@
 """STOW-RS against a real server: what is answered, what is kept, what leaves nothing behind."""
 
-import asyncio
 import json
 import sqlite3
 import threading
 import time
 import xml.etree.ElementTree as ET
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -279,9 +278,10 @@ def test_a_body_that_would_not_fit_is_refused_before_it_comes(
 def test_a_disk_that_is_full_in_the_middle_leaves_nothing(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Looked at before the body, and with each batch of it.
     free = iter([1 << 40, 1 << 40, 0])
     monkeypatch.setattr(Store, "free_bytes", lambda _store: next(free))
-    answer = server.stow(an_instance(1), an_instance(2))
+    answer = server.stow(an_instance(1), bytes(3 * stow.BATCH_BYTES))
     assert answer.status_code == 503
     assert leaves_nothing(server)
 
@@ -451,27 +451,3 @@ def test_an_upload_above_the_number_is_told_to_come_back(
     answer = server.stow(an_instance(1, study="later"))
     assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
     assert int(answer.headers["retry-after"]) > 0
-
-
-def test_what_a_stalled_sender_has_sent_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stow, "FLUSH_S", 0.01)
-    taken: list[bytes] = []
-
-    class Taking:
-        def take(self, chunks: list[bytes]) -> None:
-            taken.extend(chunks)
-
-        def finish(self) -> list[bytes]:
-            return list(taken)
-
-        def close(self) -> None:
-            pass
-
-    async def stalling() -> AsyncIterator[bytes]:
-        yield b"a"
-        while not taken:
-            await asyncio.sleep(0.01)
-        yield b"b"
-
-    written: Any = asyncio.run(stow.take_body(stalling(), cast("stow.Intake", Taking())))
-    assert written == [b"a", b"b"]

@@ -31,16 +31,26 @@ def temporary(store: Store) -> list[Path]:
 
 
 @settings(max_examples=25)
-@given(chunks=st.lists(st.binary(max_size=2000), max_size=5))
+@given(
+    chunks=st.lists(st.binary(max_size=2000), max_size=5),
+    of_one=st.integers(0, 5000),
+    of_all=st.integers(0, 5000),
+)
 def test_what_was_kept_reads_back_under_its_hash(
-    chunks: list[bytes], tmp_path_factory: pytest.TempPathFactory
+    chunks: list[bytes], of_one: int, of_all: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    store = Store(tmp_path_factory.mktemp("store"))
-    data = b"".join(chunks)
-    with store.new() as incoming:
-        for chunk in chunks:
-            incoming.write(chunk)
-        (stored,) = store.keep(incoming)
+    """Wherever memory ends and the temporary file begins."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("serving.archive.store.IN_MEMORY_BYTES", of_one)
+        patch.setattr("serving.archive.store.ALL_IN_MEMORY_BYTES", of_all)
+        store = Store(tmp_path_factory.mktemp("store"))
+        data = b"".join(chunks)
+        with store.new() as incoming:
+            for chunk in chunks:
+                incoming.write(chunk)
+            with incoming.open() as stream:
+                assert stream.read() == data
+            (stored,) = store.keep(incoming)
     assert stored.sha256 == hashlib.sha256(data).hexdigest()
     assert stored.size_bytes == len(data)
     assert store.read(stored.sha256) == data
@@ -55,9 +65,34 @@ def test_the_place_of_an_object_is_made_of_its_hash(store: Store) -> None:
 def test_what_is_not_kept_is_gone(store: Store) -> None:
     with store.new() as incoming:
         incoming.write(b"abc")
-        assert incoming.path.read_bytes() == b"abc"
+        assert incoming.open().read() == b"abc"
     assert not temporary(store)
     assert not objects(store)
+
+
+def test_what_waits_in_memory_is_bounded_for_one_and_for_all(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.archive.store.IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr("serving.archive.store.ALL_IN_MEMORY_BYTES", 2500)
+    crowded = Store(store.folder)
+
+    def in_files(*sizes: int) -> int:
+        with ExitStack() as stack:
+            for size in sizes:
+                stack.enter_context(crowded.new()).write(bytes(size))
+            return len(temporary(crowded))
+
+    for _ in range(3):
+        # Whatever became of those before, the room that they took is there again.
+        assert in_files(1000, 1000, 500) == 0
+        assert in_files(1000, 1001, 1000) == 1
+        assert in_files(1000, 1000, 501) == 1
+        with crowded.new() as kept, crowded.new() as kept_later:
+            kept.write(bytes(1000))
+            kept_later.write(b"1" * 1000)
+            crowded.keep(kept, kept_later)
+    crowded.close()
 
 
 def test_an_error_in_the_block_leaves_nothing(store: Store) -> None:
@@ -119,7 +154,7 @@ def test_a_key_that_is_no_hash_leads_nowhere(store: Store, key: str) -> None:
 def test_sweeping_takes_what_dead_processes_left(store: Store) -> None:
     code = (
         "import os, sys; from pathlib import Path; from serving.archive.store import Store;"
-        "new = Store(Path(sys.argv[1])).new(); new.__enter__().write(b'x'); os._exit(9)"
+        "new = Store(Path(sys.argv[1])).new(); new.__enter__().write(bytes(2 << 20)); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", code, str(store.folder)], check=False, timeout=60)
     assert len(temporary(store)) == 1
@@ -137,16 +172,17 @@ def test_sweeping_takes_what_another_machine_left_after_a_day_only(store: Store)
     assert store.sweep(time.time() + STALE_S + 60) == 1
 
 
-def test_a_full_disk_is_unavailable_and_leaves_nothing(store: Store) -> None:
+@pytest.mark.parametrize("size", [200_000, 2_000_000], ids=["in-memory", "in-a-file"])
+def test_a_full_disk_is_unavailable_and_leaves_nothing(store: Store, size: int) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
     try:
-        with pytest.raises(Unavailable, match="cannot be written"), store.new() as incoming:
-            incoming.write(b"x" * 200_000)
+        with pytest.raises(Unavailable, match="cannot be written"):
+            store.put_bytes(b"x" * size)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not temporary(store)
-    assert store.read(store.put_bytes(b"x" * 200_000).sha256) == b"x" * 200_000
+    assert store.read(store.put_bytes(b"x" * size).sha256) == b"x" * size
 
 
 def test_a_store_that_cannot_be_synced_keeps_nothing(
