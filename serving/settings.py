@@ -58,6 +58,9 @@ class Settings(BaseSettings):
         An analysis that takes longer ends its process: native code that hangs ends in no other way.
     attempts
         A job that ends its process so often is quarantined.
+    pause_s
+        Others go first for so long when a job has failed; twice as long each time, two minutes at
+        most.
     max_request_bytes, max_instance_bytes, max_parts
         Ceilings of one STOW-RS request.
     min_rate_bytes_s
@@ -105,6 +108,7 @@ class Settings(BaseSettings):
     )
     analysis_s: Seconds = 1800.0
     attempts: Count = 3
+    pause_s: Seconds = 5.0
     max_request_bytes: Bytes = 8 * GIB
     max_instance_bytes: Bytes = 2 * GIB
     max_parts: Count = 20_000

@@ -31,7 +31,7 @@ from sqlalchemy import ColumnElement, Connection, and_, delete, exists, insert, 
 from serving.database.tables import jobs
 
 ERROR_CHARACTERS = 200
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 5.0, 120.0
+LONGEST_PAUSE_S = 120.0
 
 
 class JobState(StrEnum):
@@ -133,9 +133,15 @@ def enqueue(
     return int(connection.execute(statement).scalar_one())
 
 
-def pause_s(pauses: int) -> float:
-    """Return how long a job waits that was put back so often before; below zero: not at all."""
-    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(pauses, 16)) if pauses >= 0 else 0.0
+def pause_s(pauses: int, first_s: float) -> float:
+    """Return how long a job waits that was put back so often before; below zero: not at all.
+
+    Parameters
+    ----------
+    first_s
+        How long it waits the first time.
+    """
+    return min(LONGEST_PAUSE_S, first_s * 2.0 ** min(pauses, 16)) if pauses >= 0 else 0.0
 
 
 def has_work(connection: Connection, now: float) -> bool:

@@ -34,6 +34,8 @@ DEPLOY_S = 300.0
 POLL_S = 0.25
 # A replica that is told to go finishes its study first.
 DRAIN_S = 15 * 60.0
+# Serve finds a dead replica only by looking; with its own 10 s a place stays empty for so long.
+HEALTH_EVERY_S = 1.0
 HEALTH_TIMEOUT_S = 60.0
 
 
@@ -136,11 +138,15 @@ def require_ray() -> None:
 
 
 def import_ray() -> None:
-    """Import Ray for the first time, and keep our log as it is: Ray adds a value to every line."""
+    """Import Ray and Ray Serve for the first time, and keep our log as it is.
+
+    Ray adds a value to every line; Ray Serve sets its own level and writes lines of its own.
+    """
     factory = logging.getLogRecordFactory()
-    import ray  # noqa: F401
+    import ray.serve  # noqa: F401
 
     logging.setLogRecordFactory(factory)
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
 
 
 def connect(address: str) -> None:
@@ -207,9 +213,6 @@ def deploy(plan: Plan, open_objects: Callable[[Path], Any]) -> "DeploymentHandle
 
     from serving.jobs.ray_replica import AnalysisReplica
 
-    # Ray Serve sets its own level when it is imported.
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
-
     quiet = {"enable_access_log": False, "log_level": "ERROR"}
     # No HTTP port: every call comes through a handle.
     serve.start(proxy_location="Disabled", logging_config=quiet)
@@ -220,6 +223,7 @@ def deploy(plan: Plan, open_objects: Callable[[Path], Any]) -> "DeploymentHandle
         max_ongoing_requests=1,
         ray_actor_options={"num_cpus": plan.threads},
         graceful_shutdown_timeout_s=DRAIN_S,
+        health_check_period_s=HEALTH_EVERY_S,
         health_check_timeout_s=HEALTH_TIMEOUT_S,
         logging_config=quiet,
     )(AnalysisReplica)

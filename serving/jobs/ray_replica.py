@@ -9,10 +9,13 @@ import signal
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from serving.jobs.analysis import OpenObjects, Warm, analyse_objects, warm_up
 from serving.jobs.engine import AnalysisRequest, StoredFile
 from serving.jobs.ray_application import Plan
+
+if TYPE_CHECKING:
+    from serving.jobs.analysis import OpenObjects
 
 # No study takes so long: an analysis that hangs in native code cannot be stopped in any other way.
 ANALYSIS_S = 30 * 60.0
@@ -46,13 +49,18 @@ class AnalysisReplica:
         Opens a store by its folder.
     """
 
-    def __init__(self, plan: Plan, open_objects: OpenObjects) -> None:
+    def __init__(self, plan: Plan, open_objects: "OpenObjects") -> None:
+        # Here, because drivers import this module too, and they analyse nothing.
+        from serving.jobs.analysis import Warm, warm_up
+
         self._warm = Warm(open_objects)
         self._analysed = 0
         warm_up(self._warm, plan.package, plan.operating_point, plan.threads)
 
     def analyse(self, request: AnalysisRequest) -> Answer:
         """Analyse one study; see :func:`serving.jobs.analysis.analyse_objects`."""
+        from serving.jobs.analysis import analyse_objects
+
         watchdog = threading.Timer(ANALYSIS_S, os.kill, (os.getpid(), signal.SIGKILL))
         watchdog.daemon = True
         watchdog.start()
@@ -65,7 +73,7 @@ class AnalysisReplica:
         return Answer(package.sha256, analysed.files)
 
     def check_health(self) -> None:
-        """Tell Ray Serve whether this replica may stay; asked every ten seconds.
+        """Tell Ray Serve whether this replica may stay; asked every second.
 
         It does not infer: that would wait behind a study.
 

@@ -218,7 +218,7 @@ class Supervisor:
         try:
             if job.attempts < self.settings.attempts:
                 # The first time at once: a restart or a power cut is nobody's fault.
-                pause_s = queue.pause_s(job.pauses - 1)
+                pause_s = queue.pause_s(job.pauses - 1, self.settings.pause_s)
                 life.requeue(self.database, job, self.clock(), Setback.WORKER_DIED, pause_s=pause_s)
             else:
                 life.give_up(self.database, job, Failure.CRASHED, self.clock())

@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 class Rests:
     """What has failed here, how often, and until when it is left alone: ever longer, like jobs."""
 
-    def __init__(self) -> None:
+    def __init__(self, first_pause_s: float) -> None:
+        self._first_pause_s = first_pause_s
         self._tries: dict[int, int] = {}
         self._ends_s: dict[int, float] = {}
 
@@ -36,7 +37,7 @@ class Rests:
     def begin(self, one: int) -> int:
         """Leave something alone for a while; return how often it has failed."""
         tries = self._tries[one] = self._tries.get(one, 0) + 1
-        self._ends_s[one] = time.monotonic() + queue.pause_s(tries - 1)
+        self._ends_s[one] = time.monotonic() + queue.pause_s(tries - 1, self._first_pause_s)
         return tries
 
 
@@ -47,8 +48,8 @@ class Upkeep:
         self._settings = settings
         self._database = database
         self._clock = clock
-        self._studies = Rests()
-        self._jobs = Rests()
+        self._studies = Rests(settings.pause_s)
+        self._jobs = Rests(settings.pause_s)
 
     def look_after(self) -> None:
         """Do what is due.
@@ -91,7 +92,12 @@ class Upkeep:
     def _recover(self, now: float) -> None:
         settings = self._settings
         taken = life.recover(
-            self._database, now, settings.lease_s, settings.attempts, but=self._jobs.now()
+            self._database,
+            now,
+            settings.lease_s,
+            settings.attempts,
+            first_pause_s=settings.pause_s,
+            but=self._jobs.now(),
         )
         if taken.done:
             log.warning("leases ended", extra={"jobs": taken.done})

@@ -317,7 +317,7 @@ class Worker:
         known = {"error": code, **_of(job)}
         if lacks_room(error):
             # Not the study's fault. Others go first: it may be one that needs more than the rest.
-            pause_s = queue.pause_s(job.pauses)
+            pause_s = queue.pause_s(job.pauses, place.settings.pause_s)
             why: str | None = code
             if isinstance(error, EngineLost):
                 # No replica takes a study, whichever it is.
@@ -342,7 +342,7 @@ class Worker:
         """Put a job back after a pause, or give it up when it has failed often enough."""
         place = self._place
         if job.attempts < place.settings.attempts:
-            pause_s = queue.pause_s(job.pauses)
+            pause_s = queue.pause_s(job.pauses, place.settings.pause_s)
             life.requeue(place.database, job, place.clock(), code, pause_s=pause_s)
         elif life.give_up(place.database, job, failure, place.clock()) is Outcome.DONE:
             log.error("study quarantined", extra={"failure": failure.value, **_of(job)})

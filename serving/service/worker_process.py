@@ -12,7 +12,6 @@ from serving.archive.store import Store
 from serving.database.engine import open_engine, writing
 from serving.jobs import workers
 from serving.jobs.engine import Engine
-from serving.jobs.inline import InlineEngine
 from serving.service import logs
 from serving.service.processes import die_with
 from serving.service.worker import Place, Worker, threads_of
@@ -74,6 +73,7 @@ def _open_engine(settings: Settings) -> Engine:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return open_ray_engine(plan_of(settings), Store, address=settings.ray_address)
     from serving.jobs.analysis import warm_up
+    from serving.jobs.inline import InlineEngine
 
     engine = InlineEngine(Store)
     warm_up(engine.warm, settings.package, settings.operating_point, threads_of(settings))

@@ -263,12 +263,20 @@ def give_up(engine: Engine, job: Job, failure: Failure, now: float) -> Outcome:
 
 
 def recover(
-    engine: Engine, now: float, lease_s: float, attempts: int, but: Collection[int] = ()
+    engine: Engine,
+    now: float,
+    lease_s: float,
+    attempts: int,
+    *,
+    first_pause_s: float,
+    but: Collection[int] = (),
 ) -> Swept:
     """Take back the jobs whose lease has ended, and give up those that ended too many workers.
 
     Parameters
     ----------
+    first_pause_s
+        See :func:`serving.jobs.queue.pause_s`; after the first time a job waits for nothing.
     but
         Ids of jobs that are left alone.
 
@@ -279,21 +287,23 @@ def recover(
     """
     with reading(engine) as connection:
         over = [job.id for job in queue.expired(connection, now, lease_s) if job.id not in but]
-    return _sweep(over, lambda job_id: _recover_one(engine, job_id, now, lease_s, attempts))
 
+    def recover_one(job_id: int) -> bool:
+        with writing(engine) as connection:
+            # Again, inside: a heartbeat may have come since.
+            still = {job.id: job for job in queue.expired(connection, now, lease_s)}
+            if (job := still.get(job_id)) is None:
+                return False
+            if job.attempts >= attempts:
+                _give_up(connection, job, Failure.CRASHED, now)
+            else:
+                pause_s = queue.pause_s(job.pauses - 1, first_pause_s)
+                _requeue(
+                    connection, job, now, Setback.LEASE_ENDED, is_counted=True, pause_s=pause_s
+                )
+        return True
 
-def _recover_one(engine: Engine, job_id: int, now: float, lease_s: float, attempts: int) -> bool:
-    with writing(engine) as connection:
-        # Again, inside: a heartbeat may have come since.
-        over = {job.id: job for job in queue.expired(connection, now, lease_s)}
-        if (job := over.get(job_id)) is None:
-            return False
-        if job.attempts >= attempts:
-            _give_up(connection, job, Failure.CRASHED, now)
-        else:
-            pause_s = queue.pause_s(job.pauses - 1)
-            _requeue(connection, job, now, Setback.LEASE_ENDED, is_counted=True, pause_s=pause_s)
-    return True
+    return _sweep(over, recover_one)
 
 
 def _requeue(

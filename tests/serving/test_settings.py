@@ -28,6 +28,7 @@ def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.Monkey
         ("PORT", "70000"),
         ("ENGINE", "cluster"),
         ("SETTLE_S", "0"),
+        ("PAUSE_S", "0"),
         ("WORKERS", "none"),
         # Events that commit out of order would be lost: not before that is solved.
         ("DATABASE", "postgresql+psycopg://reader@db/firstread"),

@@ -132,8 +132,9 @@ def test_no_pause_lasts_for_ever_when_the_clock_is_set_back(engine: Engine) -> N
 
 
 def test_pauses_double_up_to_the_longest() -> None:
-    assert [queue.pause_s(pauses) for pauses in range(-1, 7)] == [0, 5, 10, 20, 40, 80, 120, 120]
-    assert queue.pause_s(10_000) == queue.LONGEST_PAUSE_S
+    pauses_s = [queue.pause_s(pauses, first_s=5.0) for pauses in range(-1, 7)]
+    assert pauses_s == [0, 5, 10, 20, 40, 80, 120, 120]
+    assert queue.pause_s(10_000, first_s=0.1) == queue.LONGEST_PAUSE_S
 
 
 def test_no_room_makes_the_pause_longer_and_counts_as_no_attempt(engine: Engine) -> None:

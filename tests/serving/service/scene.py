@@ -36,7 +36,7 @@ from tests.builders import a_phantom, phantom_folder
 Found = TypeVar("Found")
 
 # As short as the machines of tests allow: a lease must outlast a busy moment.
-QUICK = {"settle_s": 0.3, "lease_s": 1.5, "heartbeat_s": 0.3, "threads": 1}
+QUICK = {"settle_s": 0.3, "lease_s": 1.5, "heartbeat_s": 0.3, "pause_s": 0.2, "threads": 1}
 PATIENCE_S = 120.0
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from serving.database.engine import reading, writing
 from serving.database.tables import cases, jobs, results
-from serving.jobs import queue, workers
+from serving.jobs import workers
 from serving.jobs.engine import Analysed, AnalysisRequest, EngineLost
 from serving.jobs.ray_engine import EngineUnavailable
 from serving.service import worker as module
@@ -73,14 +73,13 @@ class Working:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue, "FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr(module, "NO_ROOM_S", 0.01)
     monkeypatch.setattr(module, "POLL_S", 0.02)
 
 
 @contextmanager
 def working(archive: Archive, engine: Told, **changes: float) -> Iterator[Working]:
-    said = {"settle_s": 0.01, "lease_s": 30.0, "heartbeat_s": 0.1, **changes}
+    said = {"settle_s": 0.01, "lease_s": 30.0, "heartbeat_s": 0.1, "pause_s": 0.01, **changes}
     settings = Settings(data=archive.folder, **said)  # type: ignore[arg-type]
     place = Place(settings, archive.engine, archive.store, archive.policy, engine, "me")
     stop = threading.Event()
@@ -202,12 +201,9 @@ def bad_first(archive: Archive, error: Exception) -> Told:
     return engine
 
 
-def test_a_study_that_never_finds_room_holds_nobody_up(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(queue, "FIRST_PAUSE_S", 60.0)
+def test_a_study_that_never_finds_room_holds_nobody_up(archive: Archive) -> None:
     engine = bad_first(archive, MemoryError())
-    with working(archive, engine) as it:
+    with working(archive, engine, pause_s=60.0) as it:
         it.wait_for(done=2, queued=1)
     assert len({call.objects for call in engine.calls}) == len(engine.calls) == 3
     bad = rows_of(archive, jobs)[0]
@@ -215,12 +211,9 @@ def test_a_study_that_never_finds_room_holds_nobody_up(
     assert bad["not_before"] > time.time() + 30
 
 
-def test_a_study_that_fails_lets_others_go_first_between_its_attempts(
-    archive: Archive, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(queue, "FIRST_PAUSE_S", 0.1)
+def test_a_study_that_fails_lets_others_go_first_between_its_attempts(archive: Archive) -> None:
     engine = bad_first(archive, ZeroDivisionError())
-    with working(archive, engine) as it:
+    with working(archive, engine, pause_s=0.1) as it:
         it.wait_for(done=2, quarantined=1)
     bad = engine.calls[0].objects
     assert [call.objects == bad for call in engine.calls].index(True, 1) >= 2

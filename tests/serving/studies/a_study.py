@@ -32,6 +32,7 @@ SR = "1.2.840.10008.5.1.4.1.1.88.33"
 NOW = 1_000_000.0
 QUIET_S = 20.0
 LEASE_S = 60.0
+PAUSE_S = 5.0
 
 
 def an_instance(

@@ -24,7 +24,15 @@ from serving.database.tables import cases, events, instances, jobs, results, stu
 from serving.jobs.queue import Job
 from serving.studies.life import Outcome, begin, give_up, recover, requeue, settle
 from serving.worklist.summary import Failure
-from tests.serving.studies.a_study import LEASE_S, NOW, QUIET_S, Archive, an_instance, rows_of
+from tests.serving.studies.a_study import (
+    LEASE_S,
+    NOW,
+    PAUSE_S,
+    QUIET_S,
+    Archive,
+    an_instance,
+    rows_of,
+)
 
 ATTEMPTS = 3
 STUDIES = ("a", "b")
@@ -94,7 +102,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(target=claimed)
     def a_lease_ends_and_another_worker_claims(self) -> Any:
         self.now += LEASE_S + 1
-        recover(self.archive.engine, self.now, LEASE_S, ATTEMPTS)
+        recover(self.archive.engine, self.now, LEASE_S, ATTEMPTS, first_pause_s=PAUSE_S)
         job = self.archive.claim(self.now)
         return multiple() if job is None else job
 

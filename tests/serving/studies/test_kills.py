@@ -13,7 +13,15 @@ import pytest
 from serving.database.tables import instances, jobs, results
 from serving.faults import VARIABLE
 from serving.studies.life import Outcome, begin, recover, settle
-from tests.serving.studies.a_study import LEASE_S, NOW, QUIET_S, Archive, an_instance, rows_of
+from tests.serving.studies.a_study import (
+    LEASE_S,
+    NOW,
+    PAUSE_S,
+    QUIET_S,
+    Archive,
+    an_instance,
+    rows_of,
+)
 from tests.serving.system_calls import WATCHED, Calls
 
 ROOT = Path(__file__).parents[3]
@@ -85,7 +93,7 @@ def test_a_worker_that_is_killed_at_the_end_leaves_one_result(archive: Archive, 
     settle(archive.engine, NOW + QUIET_S, QUIET_S)
     assert run(archive, "finish", fault=f"{point}:1").returncode == -signal.SIGKILL
     assert len(rows_of(archive, results)) == (point == "after-finish")
-    recover(archive.engine, NOW + QUIET_S + LEASE_S + 1, LEASE_S, attempts=3)
+    recover(archive.engine, NOW + QUIET_S + LEASE_S + 1, LEASE_S, 3, first_pause_s=PAUSE_S)
     job = archive.claim(NOW + 100)
     if job is not None:
         begin(archive.engine, job, NOW + 100)

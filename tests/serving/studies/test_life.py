@@ -9,7 +9,7 @@ from serving.archive.index import find_instances, find_studies
 from serving.database.engine import reading, writing
 from serving.database.tables import cases, events, instances, jobs, result_files, results, studies
 from serving.errors import NotFound
-from serving.jobs.queue import FIRST_PAUSE_S, Job
+from serving.jobs.queue import Job
 from serving.studies.cases import case_detail
 from serving.studies.life import (
     Outcome,
@@ -24,6 +24,7 @@ from serving.worklist.summary import Failure
 from tests.serving.studies.a_study import (
     LEASE_S,
     NOW,
+    PAUSE_S,
     QUIET_S,
     SR,
     Archive,
@@ -243,7 +244,7 @@ def test_the_end_of_a_job_counts_once(archive: Archive) -> None:
 
 def test_a_worker_that_lost_its_lease_changes_nothing(archive: Archive) -> None:
     first = settled(archive, an_instance(1))
-    assert recover(archive.engine, LATER + LEASE_S + 1, LEASE_S, attempts=3).done == 1
+    assert recover(archive.engine, LATER + LEASE_S + 1, LEASE_S, 3, first_pause_s=PAUSE_S).done == 1
     second = archive.claim(LATER + LEASE_S + 2)
     assert second is not None
     before = [rows_of(archive, table) for table in (cases, results, instances, events, jobs)]
@@ -261,8 +262,8 @@ def test_a_worker_that_lost_its_lease_changes_nothing(archive: Archive) -> None:
 def test_a_lease_that_ended_puts_the_study_back_to_waiting(archive: Archive) -> None:
     job = settled(archive, an_instance(1))
     begin(archive.engine, job, LATER)
-    assert recover(archive.engine, LATER + 1, LEASE_S, attempts=3).done == 0
-    assert recover(archive.engine, LATER + LEASE_S + 1, LEASE_S, attempts=3).done == 1
+    assert recover(archive.engine, LATER + 1, LEASE_S, 3, first_pause_s=PAUSE_S).done == 0
+    assert recover(archive.engine, LATER + LEASE_S + 1, LEASE_S, 3, first_pause_s=PAUSE_S).done == 1
     assert the_case(archive)["ai_state"] == "waiting"
     assert kinds(archive)[-1] == "requeued"
 
@@ -276,11 +277,11 @@ def test_a_job_that_ends_its_worker_three_times_is_quarantined_and_others_go_on(
     now = NOW + 30
     poison = archive.claim(now)
     # The first time at once: a restart is nobody's fault. Then others go first.
-    for attempt, pause_s in ((1, 0.0), (2, FIRST_PAUSE_S), (3, 0.0)):
+    for attempt, pause_s in ((1, 0.0), (2, PAUSE_S), (3, 0.0)):
         assert poison is not None
         assert poison.attempts == attempt
         now += LEASE_S + 1
-        recover(archive.engine, now, LEASE_S, attempts=3)
+        recover(archive.engine, now, LEASE_S, 3, first_pause_s=PAUSE_S)
         if attempt < 3:
             now += pause_s
             poison = archive.claim(now)

@@ -6,7 +6,15 @@ from serving.database import tables
 from serving.database.engine import reading, writing
 from serving.studies.life import give_up_settling, recover, settle
 from serving.studies.retry import list_jobs, retry
-from tests.serving.studies.a_study import LEASE_S, NOW, QUIET_S, Archive, an_instance, rows_of
+from tests.serving.studies.a_study import (
+    LEASE_S,
+    NOW,
+    PAUSE_S,
+    QUIET_S,
+    Archive,
+    an_instance,
+    rows_of,
+)
 
 LATER = NOW + QUIET_S
 
@@ -97,8 +105,11 @@ def test_one_job_that_cannot_be_taken_back_keeps_no_other(archive: Archive) -> N
         of_first = tables.cases.c.study_id == jobs[0].study_id
         connection.execute(update(tables.cases).where(of_first).values(ai_state="scored"))
     now = LATER + LEASE_S + 1
-    swept = recover(archive.engine, now, LEASE_S, attempts=3)
+    swept = recover(archive.engine, now, LEASE_S, 3, first_pause_s=PAUSE_S)
     assert (swept.done, list(swept.failed)) == (1, [jobs[0].id])
-    assert recover(archive.engine, now, LEASE_S, attempts=3, but=swept.failed).failed == {}
+    assert (
+        recover(archive.engine, now, LEASE_S, 3, first_pause_s=PAUSE_S, but=swept.failed).failed
+        == {}
+    )
     rows = {row["id"]: row["state"] for row in rows_of(archive, tables.jobs)}
     assert rows == {jobs[0].id: "leased", jobs[1].id: "queued"}
