@@ -134,6 +134,13 @@ DECODERS: dict[str, Decoder] = {
 }
 
 
+def can_decode(syntax: str, samples: int) -> bool:
+    """Whether frames of a transfer syntax are decoded, with one sample for each pixel or three."""
+    decoder = DECODERS.get(syntax)
+    # SimpleITK's file is made for grey alone.
+    return decoder is not None and (samples == 1 or decoder is not _SIMPLEITK)
+
+
 def decode_frame(frame: bytes, syntax: str, form: StoredFormat) -> NDArray[np.integer]:
     """Return (rows, columns) stored values of one compressed frame.
 
@@ -162,11 +169,9 @@ def decode_colour(
     DecodeRefused
         See :func:`decode_frame`.
     """
-    decoder = DECODERS.get(syntax)
-    # SimpleITK's file is made for grey alone.
-    if decoder is None or decoder is _SIMPLEITK:
+    if not can_decode(syntax, samples=3):
         raise DecodeRefused("transfer-syntax-unsupported")
-    pixels = decoder(frame, syntax, form, samples=3, photometric=photometric)
+    pixels = DECODERS[syntax](frame, syntax, form, samples=3, photometric=photometric)
     if pixels.shape != (form.rows, form.columns, 3):
         raise DecodeRefused("size-differs")
     return pixels

@@ -4,9 +4,7 @@ Numbers are numbers where the file holds one; what is none (``nan``, ``1e999``) 
 it is. Texts are Unicode by the codec that was decided for their study, so the character set that
 the model names is ISO_IR 192. What is long or binary becomes an address or base64, never a copy.
 
-The bounded walk has passed the file before; sequences of defined length, which it skips, are opened
-here for the first time, so depth and number of elements are bounded again. A sequence that breaks a
-promise is given as what it is for us: unknown bytes (VR UN).
+A sequence that breaks a promise is given as what it is for us: unknown bytes (VR UN).
 """
 
 import base64
@@ -20,14 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from inference.dicom.charsets import declared_sets, decode
-from inference.dicom.data_set import (
-    EXPLICIT_BIG,
-    IMPLICIT_LITTLE,
-    LONG_VRS,
-    PIXELS,
-    SHORT_VRS,
+from inference.dicom.data_set import IMPLICIT_LITTLE
+from inference.dicom.elements import (
+    DEPTH,
+    ITEM_END,
+    PIXEL_TAGS,
+    Broken,
+    ElementReader,
+    Place,
+    behind_meta,
 )
-from inference.dicom.json_values import binary_numbers, known_vr, little, text_values
+from inference.dicom.json_values import binary_numbers, little, text_values
 from inference.dicom.reader import walk_file
 from inference.dicom.scratch import scratch_folder
 from inference.dicom.walked import HeaderRefused
@@ -38,19 +39,11 @@ INLINE_BYTES = 1024
 VALUE_BYTES = 64 * 1024
 """Longer values of every kind have an address of their own."""
 
-DEPTH = 32
-ELEMENTS = 200_000
-"""With those of all sequences, items counted too: an enhanced CT of 2,000 frames has 40,000."""
-
 
 Model = dict[str, dict[str, Any]]
 
 _CHARSET = 0x00080005
 _REPRESENTATION = 0x00280103
-_PIXEL_TAGS = frozenset({0x7FE00008, 0x7FE00009, PIXELS})
-_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-_UNDEFINED = 0xFFFFFFFF
-
 _BINARY = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "UN"})
 _NUMBERS = {
     "FD": "d",
@@ -69,21 +62,6 @@ _PATH = re.compile(r"[0-9A-Fa-f]{8}(/[1-9][0-9]{0,8}/[0-9A-Fa-f]{8})*")
 
 class ElementMissing(Exception):
     """The header has no such element."""
-
-
-class _Broken(Exception):
-    """A sequence is not what its length or delimiters promise."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Element:
-    """Tag, VR and place of a value; ``end`` is None where a delimiter says it."""
-
-    tag: int
-    vr: str
-    start: int
-    end: int | None
-    is_implicit: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +92,8 @@ def open_header(
         found, header = walk_file(path, scratch / "inflated", wanted=frozenset())
         stream = stack.enter_context(found.open("rb", buffering=0))
         data = stack.enter_context(closing(mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)))
-        start = _behind_meta(data) if found == path else 0
+        start = behind_meta(data) if found == path else 0
         yield HeaderJson(data, start, header.transfer_syntax_uid, codec_of, bulk_url)
-
-
-def _behind_meta(data: Any) -> int:
-    """Return where the data set begins; the group length is not believed."""
-    if data[128:132] != b"DICM":
-        return 0
-    position = 132
-    while data[position : position + 2] == b"\x02\0":
-        is_long = data[position + 4 : position + 6] in LONG_VRS
-        form, at, start = ("<L", 8, 12) if is_long else ("<H", 6, 8)
-        position += start + struct.unpack_from(form, data, position + at)[0]
-    return int(position)
 
 
 class HeaderJson:
@@ -154,13 +120,9 @@ class HeaderJson:
         codec_of: Callable[[tuple[str, ...]], str],
         bulk_url: str,
     ) -> None:
-        self._data, self._start, self._size = data, start, len(data)
+        self._reader, self._start = ElementReader(data, syntax), start
         self._is_implicit = syntax == IMPLICIT_LITTLE
-        self._order = ">" if syntax == EXPLICIT_BIG else "<"
-        self._tag_struct = struct.Struct(f"{self._order}HH")
-        self._long_struct = struct.Struct(f"{self._order}L")
         self._codec_of, self._bulk_url = codec_of, bulk_url
-        self._elements = 0
 
     def model(self) -> Model:
         """Return the document; group lengths and the meta header are not part of it.
@@ -172,9 +134,9 @@ class HeaderJson:
         """
         try:
             made, _ = self._data_set(
-                self._start, self._size, self._is_implicit, _Scope("", 0, (), False)
+                self._start, self._reader.size, self._is_implicit, _Scope("", 0, (), False)
             )
-        except (_Broken, struct.error) as error:
+        except (Broken, struct.error) as error:
             raise HeaderRefused("sequence-broken") from error
         made["00080005"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
         return dict(sorted(made.items()))
@@ -192,27 +154,25 @@ class HeaderJson:
         if not _PATH.fullmatch(path) or path.count("/") > 2 * DEPTH:
             raise ElementMissing
         *inner, last = path.split("/")
-        start, end, is_implicit = self._start, self._size, self._is_implicit
+        start, end, is_implicit = self._start, self._reader.size, self._is_implicit
         try:
             for tag, number in zip(inner[::2], inner[1::2], strict=True):
                 sequence = self._find(int(tag, 16), start, end, is_implicit)
-                start, end = list(self._items(sequence))[int(number) - 1]
+                start, end = list(self._reader.items(sequence))[int(number) - 1]
                 is_implicit = sequence.is_implicit
             element = self._find(int(last, 16), start, end, is_implicit)
-        except (ValueError, IndexError, struct.error, _Broken) as error:
+        except (ValueError, IndexError, struct.error, Broken) as error:
             raise ElementMissing from error
         if element.end is None:
             raise ElementMissing
-        raw = self._bytes(element.start, element.end)
-        return little(raw, element.vr, is_big=self._order == ">")
+        raw = self._reader.raw(element.start, element.end)
+        return little(raw, element.vr, is_big=self._reader.order == ">")
 
-    def _find(self, tag: int, start: int, end: int, is_implicit: bool) -> _Element:
-        position = start
-        while (element := self._next(position, end, is_implicit)) is not None:
-            if element.tag == tag:
-                return element
-            position = self._end_of(element)
-        raise ElementMissing
+    def _find(self, tag: int, start: int, end: int, is_implicit: bool) -> Place:
+        element = self._reader.find(tag, start, end, is_implicit)
+        if element is None:
+            raise ElementMissing
+        return element
 
     def _data_set(
         self, position: int, end: int, is_implicit: bool, scope: _Scope, *, is_open: bool = False
@@ -225,84 +185,55 @@ class HeaderJson:
             Whether only a delimiter ends it.
         """
         made: Model = {}
-        while (element := self._next(position, end, is_implicit)) is not None:
-            if element.tag == _ITEM_END:
+        while (element := self._reader.next(position, end, is_implicit)) is not None:
+            if element.tag == ITEM_END:
                 return made, element.start
             if element.tag == _CHARSET and element.end is not None:
-                declared = declared_sets(self._bytes(element.start, element.end))
+                declared = declared_sets(self._reader.raw(element.start, element.end))
                 scope = replace(scope, declared=declared)
                 position = element.end
                 continue
             if element.tag == _REPRESENTATION:
-                raw = self._bytes(element.start, element.start + 2)
+                raw = self._reader.raw(element.start, element.start + 2)
                 scope = replace(scope, is_signed=any(raw))
             value, position = self._element(element, scope)
             if element.tag & 0xFFFF:
                 made[f"{element.tag:08X}"] = value
-            if element.tag in _PIXEL_TAGS and not scope.depth:
+            if element.tag in PIXEL_TAGS and not scope.depth:
                 break
         if is_open:
-            raise _Broken
+            raise Broken
         return made, position
 
-    def _next(self, position: int, end: int, is_implicit: bool) -> _Element | None:
-        """Return the element, or the end of an item, at a position; None at the end."""
-        if position + 8 > end:
-            return None
-        tag = self._tag_at(position)
-        self._count()
-        if tag >> 16 == 0xFFFE:
-            return _Element(_ITEM_END, "", position + 8, position + 8, is_implicit)
-        raw = b"" if is_implicit else self._bytes(position + 4, position + 6)
-        if is_implicit:
-            vr, start, length = known_vr(tag), position + 8, self._long_at(position + 4)
-        elif raw in LONG_VRS:
-            vr, start, length = raw.decode(), position + 12, self._long_at(position + 8)
-        elif raw.isalpha() and raw.isupper():
-            vr, start = raw.decode() if raw in SHORT_VRS else "UN", position + 8
-            length = struct.unpack_from(f"{self._order}H", self._data, position + 6)[0]
-        else:
-            raise _Broken
-        if length == _UNDEFINED:
-            # UN of undefined length is a sequence, in implicit little endian (PS3.5 6.2.2).
-            is_un, vr = vr == "UN", vr if tag in _PIXEL_TAGS else "SQ"
-            return _Element(tag, vr, start, None, is_implicit or is_un)
-        if start + length > end:
-            raise _Broken
-        # Whoever did not know an element wrote it in little endian (PS3.5 6.2.2).
-        if vr == "UN" and self._order == "<" and (known := known_vr(tag)) != "SQ":
-            vr = known
-        return _Element(tag, vr, start, start + length, is_implicit)
-
-    def _element(self, element: _Element, scope: _Scope) -> tuple[dict[str, Any], int]:
+    def _element(self, element: Place, scope: _Scope) -> tuple[dict[str, Any], int]:
         """Return an element's entry and the position behind it."""
         path = f"{scope.path}{element.tag:08X}"
         if element.vr == "SQ":
             return self._sequence(element, scope, path)
-        if element.end is None or (element.tag in _PIXEL_TAGS and not scope.depth):
+        if element.end is None or (element.tag in PIXEL_TAGS and not scope.depth):
             vr = element.vr if element.vr in _BINARY else "OW"
-            return {"vr": vr, "BulkDataURI": self._bulk_url + path}, self._end_of(element)
+            return {"vr": vr, "BulkDataURI": self._bulk_url + path}, self._reader.end_of(element)
         vr = element.vr
         if vr == "US or SS":
             vr = "SS" if scope.is_signed else "US"
         most = INLINE_BYTES if vr in _BINARY else VALUE_BYTES
         if element.end - element.start > most:
             return {"vr": vr, "BulkDataURI": self._bulk_url + path}, element.end
-        raw = self._bytes(element.start, element.end)
+        raw = self._reader.raw(element.start, element.end)
         if vr in _BINARY:
-            inline = base64.b64encode(little(raw, vr, is_big=self._order == ">")).decode()
+            inline = base64.b64encode(little(raw, vr, is_big=self._reader.order == ">")).decode()
             return {"vr": vr, "InlineBinary": inline} if raw else {"vr": vr}, element.end
         values = self._values(raw, vr, scope)
         return {"vr": vr, "Value": values} if values else {"vr": vr}, element.end
 
-    def _sequence(self, element: _Element, scope: _Scope, path: str) -> tuple[dict[str, Any], int]:
+    def _sequence(self, element: Place, scope: _Scope, path: str) -> tuple[dict[str, Any], int]:
         if scope.depth >= DEPTH:
-            raise _Broken
+            raise Broken
         items: list[Model] = []
         try:
-            limit = self._size if element.end is None else element.end
+            limit = self._reader.size if element.end is None else element.end
             position = element.start
-            while (item := self._item_at(position, limit)) is not None:
+            while (item := self._reader.item_at(position, limit)) is not None:
                 start, end = item
                 inner = replace(scope, path=f"{path}/{len(items) + 1}/", depth=scope.depth + 1)
                 made, behind = self._data_set(
@@ -315,82 +246,18 @@ class HeaderJson:
                 items.append(dict(sorted(made.items())))
                 position = behind if end is None else end
             behind = position + 8 if element.end is None else element.end
-        except (_Broken, struct.error):
+        except (Broken, struct.error):
             if element.end is None:
                 raise
             # The walk steps over sequences of defined length: what they hold nobody has seen yet.
             return {"vr": "UN", "BulkDataURI": self._bulk_url + path}, element.end
         return {"vr": "SQ", "Value": items} if items else {"vr": "SQ"}, behind
 
-    def _item_at(self, position: int, limit: int) -> tuple[int, int | None] | None:
-        """Return start and end (None: a delimiter says it) of an item; None behind the last."""
-        if position + 8 > limit:
-            return None
-        self._count()
-        tag = self._tag_at(position)
-        if tag == _SEQUENCE_END:
-            return None
-        if tag != _ITEM:
-            raise _Broken
-        length, start = self._long_at(position + 4), position + 8
-        if length == _UNDEFINED:
-            return start, None
-        if start + length > limit:
-            raise _Broken
-        return start, start + length
-
-    def _items(self, sequence: _Element, depth: int = 0) -> Iterator[tuple[int, int]]:
-        """Yield start and end of the items of a sequence, without reading what is in them."""
-        # Within a sequence of defined length the walk has seen no nesting.
-        if depth > DEPTH:
-            raise _Broken
-        position = sequence.start
-        limit = self._size if sequence.end is None else sequence.end
-        while (item := self._item_at(position, limit)) is not None:
-            start, end = item
-            position = end if end is not None else self._end_of_item(start, limit, sequence, depth)
-            yield start, position
-
-    def _end_of_item(self, position: int, limit: int, sequence: _Element, depth: int) -> int:
-        while (element := self._next(position, limit, sequence.is_implicit)) is not None:
-            if element.tag == _ITEM_END:
-                return element.start
-            position = self._end_of(element, depth + 1)
-        raise _Broken
-
-    def _end_of(self, element: _Element, depth: int = 0) -> int:
-        """Return the position behind an element."""
-        if element.end is not None:
-            return element.end
-        position = element.start
-        if element.vr == "SQ":
-            for _, end in self._items(element, depth):
-                position = end
-        else:
-            while self._tag_at(position) == _ITEM:
-                position += 8 + self._long_at(position + 4)
-        return position + 8
-
-    def _count(self) -> None:
-        self._elements += 1
-        if self._elements > ELEMENTS:
-            raise HeaderRefused("too-many-elements")
-
-    def _tag_at(self, position: int) -> int:
-        group, number = self._tag_struct.unpack_from(self._data, position)
-        return int(group << 16 | number)
-
-    def _long_at(self, position: int) -> int:
-        return int(self._long_struct.unpack_from(self._data, position)[0])
-
-    def _bytes(self, start: int, end: int) -> bytes:
-        return bytes(self._data[start:end])
-
     def _values(self, raw: bytes, vr: str, scope: _Scope) -> list[Any]:
         if vr in _NUMBERS:
-            return binary_numbers(raw, self._order + _NUMBERS[vr])
+            return binary_numbers(raw, self._reader.order + _NUMBERS[vr])
         if vr == "AT":
-            words = struct.iter_unpack(f"{self._order}HH", raw[: len(raw) // 4 * 4])
+            words = struct.iter_unpack(f"{self._reader.order}HH", raw[: len(raw) // 4 * 4])
             return [f"{group:04X}{number:04X}" for group, number in words]
         if vr in _DECODED:
             text = decode(raw, scope.declared, self._codec_of(scope.declared))

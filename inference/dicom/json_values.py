@@ -9,6 +9,7 @@ import re
 import struct
 from typing import Any
 
+import numpy as np
 from pydicom.datadict import dictionary_VR
 
 _WORD_BYTES = {"OD": 8, "OF": 4, "OL": 4, "OV": 8, "OW": 2}
@@ -24,10 +25,14 @@ _AMBIGUOUS = {"OB or OW": "OW", "US or OW": "OW", "US or SS or OW": "OW"}
 
 def little(raw: bytes, vr: str, *, is_big: bool) -> bytes:
     """Return a binary value in little endian, as everything outside a file is (PS3.18 F.2.7)."""
-    width = _WORD_BYTES.get(vr, 1)
-    if not is_big or width == 1:
-        return raw
-    return b"".join(raw[i : i + width][::-1] for i in range(0, len(raw), width))
+    return swapped(raw, _WORD_BYTES.get(vr, 1)) if is_big else raw
+
+
+def swapped(raw: bytes, width: int) -> bytes:
+    """Return words of ``width`` bytes in the other byte order; the last may be cut short."""
+    whole = len(raw) // width * width
+    words = np.frombuffer(raw[:whole], f"u{width}").byteswap().tobytes()
+    return words + raw[whole:][::-1]
 
 
 def known_vr(tag: int) -> str:

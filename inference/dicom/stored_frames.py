@@ -15,6 +15,7 @@ import numpy as np
 
 from inference.dicom import decoder_process
 from inference.dicom.data_set import EXPLICIT_BIG
+from inference.dicom.decoders import can_decode
 from inference.dicom.encapsulated import FrameTooLong, encapsulated_frame
 from inference.dicom.reader import walk_file
 from inference.dicom.scratch import scratch_folder
@@ -174,6 +175,21 @@ def stored_frame(pixel_data: PixelData, number: int) -> bytes:
         raise FrameRefused("fragments-unclear") from error
 
 
+def ensure_decodable(pixel_data: PixelData) -> None:
+    """Refuse compressed or big endian pixels that no decoder takes, whatever is in them.
+
+    Raises
+    ------
+    FrameRefused
+        ``transfer-syntax-unsupported``, ``bits-unsupported``
+    """
+    syntax = pixel_data.transfer_syntax_uid
+    if pixel_data.is_encapsulated and not can_decode(syntax, pixel_data.samples):
+        raise FrameRefused("transfer-syntax-unsupported")
+    if pixel_data.form.bits_allocated < 8:
+        raise FrameRefused("bits-unsupported")
+
+
 def decoded_frame(pixel_data: PixelData, number: int) -> bytes:
     """Return a frame (1-based) as in Explicit VR Little Endian; decoded colour is RGB.
 
@@ -190,8 +206,7 @@ def decoded_frame(pixel_data: PixelData, number: int) -> bytes:
     form = pixel_data.form
     if not pixel_data.is_encapsulated and (not is_big or form.bits_allocated <= 8):
         return _native_frame(pixel_data, number)
-    if form.bits_allocated < 8:
-        raise FrameRefused("bits-unsupported")
+    ensure_decodable(pixel_data)
     task = Task(
         path=str(pixel_data.path),
         transfer_syntax_uid=pixel_data.transfer_syntax_uid,

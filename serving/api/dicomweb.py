@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from serving.accounts.caller import Caller, Right
-from serving.api import metrics, pixel_work, qido, stow, wado
+from serving.api import instances, metrics, pixel_work, qido, stow, wado
 from serving.api.datasets import WRITTEN, Attributes, as_json, ordered, written
 from serving.api.media_types import DICOM_JSON, JSON, choose
 from serving.api.multipart import RelatedParser, boundary_of
@@ -22,7 +22,7 @@ from serving.api.negotiation import (
     EXPLICIT_LITTLE,
     accepted,
     frame_form,
-    instance_form,
+    instance_forms,
     not_modified,
 )
 from serving.api.rendered import TYPES, Wish, read_wish
@@ -219,16 +219,23 @@ def _found(request: Request, search: qido.Search, found: list[Attributes]) -> Re
 @router.get(STUDY)
 @router.get(SERIES)
 @router.get(INSTANCE)
-def retrieve_instances(request: Request, service: Asking, reader: Reader) -> Response:
+async def retrieve_instances(request: Request, service: Asking, reader: Reader) -> Response:
     """Retrieve the instances of a study or of a series, or one."""
-    rows = _instances(request, service, reader)
+    rows = await run_in_threadpool(_instances, request, service, reader)
     alone = "instance" in request.path_params
-    syntaxes = [row.transfer_syntax_uid for row in rows]
-    form = instance_form(accepted(request), syntaxes, alone=alone)
+    ranges = accepted(request)
+    forms = {
+        syntax: instance_forms(ranges, syntax, alone=alone)
+        for syntax in sorted({row.transfer_syntax_uid for row in rows})
+    }
     retrieval = _retrieval(request, service)
     # The parts say their addresses, which begin with the host that was asked.
-    tag = wado.tag_of(rows, retrieval.studies_url, request.url.path, repr(form))
-    return not_modified(request, tag) or wado.instances_response(retrieval, rows, form, tag)
+    tag = wado.tag_of(rows, retrieval.studies_url, request.url.path, repr(forms))
+    if unchanged := not_modified(request, tag):
+        return unchanged
+    wanted = [instances.Wanted(row, forms[row.transfer_syntax_uid]) for row in rows]
+    work: pixel_work.PixelWork = request.app.state.pixel_work
+    return await instances.Given(retrieval, work, service.settings.free_bytes).response(wanted, tag)
 
 
 @router.get(STUDY + "/metadata")

@@ -5,12 +5,15 @@ Source: PS3.18 sections 8.7 and 10.4; RFC 9110 section 13.1.2 (If-None-Match).
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from inference.dicom.converted import CONVERTIBLE
+from inference.dicom.headers import LOSSY_SYNTAXES
 from serving.api.media_types import (
     DICOM,
     OCTET_STREAM,
@@ -42,6 +45,12 @@ IMAGE_TYPES = {
     "1.2.840.10008.1.2.5": "image/dicom-rle",
 }
 
+_VIDEO = frozenset(
+    f"1.2.840.10008.1.2.4.{n}{fragmentable}" for n in range(100, 109) for fragmentable in ("", ".1")
+)
+# Nothing else is there than a lossy form that is not decoded here (PS3.18 8.7.3).
+_LOSS_ALONE = (LOSSY_SYNTAXES | _VIDEO) - CONVERTIBLE
+
 # What is given in parts; kinds of what is inside may be named by the type of the first.
 _IN_PARTS = (RELATED, "multipart/*", "*/*")
 
@@ -59,7 +68,8 @@ class Form:
     media_type
         Of each part, with its transfer syntax.
     is_decoded
-        Of frames: without compression, whatever they are stored as.
+        Of frames: without compression, whatever they are stored as. Of instances: converted to
+        Explicit VR Little Endian.
     """
 
     is_multipart: bool
@@ -82,37 +92,61 @@ def accepted(request: Request) -> tuple[MediaType, ...]:
     return read_accept(request.headers.getlist("accept"), request.query_params.getlist("accept"))
 
 
-def instance_form(ranges: Sequence[MediaType], syntaxes: Iterable[str], *, alone: bool) -> Form:
-    """Return how instances are given: always as they are stored.
+def instance_forms(ranges: Sequence[MediaType], syntax: str, *, alone: bool) -> tuple[Form, ...]:
+    """Return the forms in which an instance may be given, most wanted first; none: not at all.
 
-    Where no transfer syntax is named, PS3.18 8.7.3 has Explicit VR Little Endian. In it, what
-    is stored otherwise would be another file than came, with other bytes and another hash, so here
-    it means any; each part names its own.
+    Where no transfer syntax is named it is Explicit VR Little Endian (PS3.18 8.7.3), but for what
+    is there with loss alone and is not decoded here, video say: that is given as it is stored.
+    ``*`` is as it is stored. Of several ranges that a form meets the most exact counts.
 
     Parameters
     ----------
-    syntaxes
-        Transfer syntaxes in which they are stored.
+    syntax
+        Transfer syntax in which it is stored.
     alone
-        Whether there is one, which may be given without parts around it.
-
-    Raises
-    ------
-    NotAcceptable
-        ``not-acceptable``
+        Whether it is the only one, which may be given without parts around it.
     """
-    stored = set(syntaxes)
-    for wanted in ranges:
-        is_multipart = wanted.name in _IN_PARTS
-        kinds = ("", DICOM, *_IN_PARTS) if is_multipart else (DICOM, "application/*")
-        is_of_kind = wanted.kind in kinds and (is_multipart or alone)
-        is_syntax = wanted.transfer_syntax in ("", "*") or stored == {wanted.transfer_syntax}
-        if wanted.quality > 0 and is_of_kind and is_syntax:
-            return Form(is_multipart, DICOM)
-    raise NotAcceptable(
-        "instances are given as they are stored",
-        advice='accept multipart/related; type="application/dicom"; transfer-syntax=*',
-    )
+    given = [EXPLICIT_LITTLE] if syntax in CONVERTIBLE else []
+    forms = [
+        Form(is_multipart, f"{DICOM}; transfer-syntax={one}", is_decoded=one != syntax)
+        for is_multipart in ((True, False) if alone else (True,))
+        for one in (*given, syntax)
+    ]
+    wanted = [(_wish_for(ranges, form, syntax), form) for form in forms]
+    found = [(wish, form) for wish, form in wanted if wish is not None and wish[0] > 0]
+    found.sort(key=lambda one: (-one[0][0], one[0][1]))
+    return tuple(form for _, form in found)
+
+
+def _wish_for(ranges: Sequence[MediaType], form: Form, stored: str) -> tuple[float, int] | None:
+    """Return how much a form of an instance is wanted, and the place of the range that says so."""
+    met = [
+        (exactness, -place, wanted.quality)
+        for place, wanted in enumerate(ranges)
+        if (exactness := _exactness(wanted, form, stored)) is not None
+    ]
+    if not met:
+        return None
+    _, place, quality = max(met)
+    return quality, -place
+
+
+def _exactness(wanted: MediaType, form: Form, stored: str) -> tuple[int, int] | None:
+    """Return how exactly a range names a form of an instance; None: it does not."""
+    kinds = ("*/*", "multipart/*", "", DICOM) if form.is_multipart else ("application/*", DICOM)
+    is_in_parts = wanted.name in _IN_PARTS
+    if is_in_parts != form.is_multipart or wanted.kind not in kinds:
+        return None
+    asked = wanted.transfer_syntax
+    given = stored if not form.is_decoded else EXPLICIT_LITTLE
+    by_default = stored if stored in _LOSS_ALONE else EXPLICIT_LITTLE
+    if asked == given:
+        return kinds.index(wanted.kind), 2
+    if asked == "*" and not form.is_decoded:
+        return kinds.index(wanted.kind), 1
+    if not asked and given == by_default:
+        return kinds.index(wanted.kind), 0
+    return None
 
 
 def frame_form(ranges: Sequence[MediaType], syntax: str, *, alone: bool) -> Form:
@@ -184,34 +218,44 @@ def caching(tag: str) -> dict[str, str]:
     }
 
 
-def multipart(parts: Sequence[Part], kind: str, tag: str) -> StreamingResponse:
-    """Return parts as multipart/related, streamed, with a length that a cut line cannot meet.
+def multipart(
+    parts: Sequence[Part | Callable[[], Awaitable[Part]]],
+    kind: str,
+    tag: str,
+    status_code: int = 200,
+) -> StreamingResponse:
+    """Return parts as multipart/related, streamed.
 
     Parameters
     ----------
+    parts
+        Each, or what makes it when its turn has come. Where all sizes are known the answer has a
+        length, which a cut line cannot meet; else it ends with a last chunk.
     kind
         Media type of all parts, without parameters.
     tag
         Of the answer; the boundary is made of it, so that equal answers are equal bytes.
     """
     boundary = "firstread-" + tag.strip('"')
-    heads = [_head(part, boundary) for part in parts]
     end = f"--{boundary}--\r\n".encode()
     headers = caching(tag)
-    sizes = [part.size_bytes for part in parts if part.size_bytes is not None]
+    known = [part for part in parts if isinstance(part, Part)]
+    sizes = [part.size_bytes for part in known if part.size_bytes is not None]
     if len(sizes) == len(parts):
-        around = sum(len(head) + 2 for head in heads) + len(end)
+        around = sum(len(_head(part, boundary)) + 2 for part in known) + len(end)
         headers["Content-Length"] = str(sum(sizes) + around)
 
-    def body() -> Iterator[bytes]:
-        for head, part in zip(heads, parts, strict=True):
-            yield head
-            yield from part.body
+    async def body() -> AsyncIterator[bytes]:
+        for coming in parts:
+            part = coming if isinstance(coming, Part) else await coming()
+            yield _head(part, boundary)
+            async for piece in iterate_in_threadpool(part.body):
+                yield piece
             yield b"\r\n"
         yield end
 
     media_type = f'{RELATED}; type="{kind}"; boundary={boundary}'
-    return StreamingResponse(body(), media_type=media_type, headers=headers)
+    return StreamingResponse(body(), status_code, media_type=media_type, headers=headers)
 
 
 def _head(part: Part, boundary: str) -> bytes:

@@ -4,10 +4,12 @@ A frame or a picture takes a core and memory, and a decoder or a disk may hang. 
 work are its own: those of the common pool settle who asks, take studies and answer ``/readyz``.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TypeVar
 
 from anyio import CapacityLimiter, Semaphore, fail_after, to_thread
-from starlette.responses import Response
 
 from serving.errors import Unavailable
 
@@ -18,6 +20,12 @@ MOST_WAITING = 256
 LONGEST_WAIT_S = 30.0
 
 
+# Who works on for longer lets others in between.
+TURN_S = 1.0
+
+T = TypeVar("T")
+
+
 class PixelWork:
     """The work on pixels of one application; used by one event loop."""
 
@@ -26,8 +34,13 @@ class PixelWork:
         self._turns = Semaphore(AT_ONCE)
         self._threads = CapacityLimiter(AT_ONCE)
 
-    async def run(self, work: Callable[[], Response]) -> Response:
-        """Return the answer that ``work`` makes, in a thread.
+    async def run(self, work: Callable[[], T], *, has_begun: bool = False) -> T:
+        """Return what ``work`` makes, in a thread.
+
+        Parameters
+        ----------
+        has_begun
+            The answer is on its way: it waits for as long as it takes.
 
         Raises
         ------
@@ -35,10 +48,10 @@ class PixelWork:
             ``unavailable``: too many wait, or it would have waited too long.
         """
         busy = Unavailable("too many frames and pictures at once", advice="ask again later")
-        if self._turns.statistics().tasks_waiting >= MOST_WAITING:
+        if not has_begun and self._turns.statistics().tasks_waiting >= MOST_WAITING:
             raise busy
         try:
-            with fail_after(LONGEST_WAIT_S):
+            with fail_after(None if has_begun else LONGEST_WAIT_S):
                 await self._turns.acquire()
         except TimeoutError:
             raise busy from None
@@ -46,3 +59,20 @@ class PixelWork:
             return await to_thread.run_sync(work, limiter=self._threads)
         finally:
             self._turns.release()
+
+    async def run_all(self, steps: Iterator[object], *, has_begun: bool = False) -> None:
+        """Take all steps of a long work, each turn for ``TURN_S``.
+
+        Raises
+        ------
+        Unavailable
+            ``unavailable``: see :meth:`run`; once it has begun it waits for as long as it takes.
+        """
+        while not await self.run(partial(_take_some, steps), has_begun=has_begun):
+            has_begun = True
+
+
+def _take_some(steps: Iterator[object]) -> bool:
+    """Return whether all steps are taken."""
+    until = time.monotonic() + TURN_S
+    return not any(time.monotonic() > until for _ in steps)

@@ -35,6 +35,10 @@ class Spool:
         self.size_bytes += len(data)
         return self._pieces(start, self.size_bytes)
 
+    def whole(self) -> Iterator[bytes]:
+        """Return everything in pieces, to be read when everything is written."""
+        return self._pieces(0, self.size_bytes)
+
     def _pieces(self, start: int, end: int) -> Iterator[bytes]:
         while start < end:
             self._file.seek(start)

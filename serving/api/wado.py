@@ -1,7 +1,6 @@
 """WADO-RS: what the store holds, checked against its hash before a byte of it is given.
 
-Instances are given as they came, but for the preamble, which may be executable and is zeros here
-unless it makes the file a TIFF as well (PS3.10 7.5). Source: PS3.18 section 10.4.
+Source: PS3.18 section 10.4.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from inference.dicom.stored_frames import (
 )
 from inference.dicom.walked import HeaderRefused
 from serving.api.datasets import as_json, native_xml
-from serving.api.media_types import DICOM, DICOM_XML, OCTET_STREAM
+from serving.api.media_types import DICOM_XML, OCTET_STREAM
 from serving.api.negotiation import Form, Part, caching, entity_tag, multipart
 from serving.api.rendered import Wish, render
 from serving.api.spool import Spool
@@ -31,18 +30,15 @@ from serving.archive.index import InstanceRow, codec_of
 from serving.archive.store import Store
 from serving.errors import NotAcceptable, NotFound, TooLarge, Unavailable
 
-PREAMBLE_BYTES = 128
 PIXEL_DATA = "7FE00010"
 
 # A file that the disk gave back right is not hashed again for each of its frames.
 CHECKED_FOR_S = 600.0
 _CHECKED_FILES = 8192
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_CHUNK_BYTES = 1 << 20
 # Of one request; one frame is no larger.
 MOST_FRAMES_BYTES = FRAME_BYTES
 # Raised when the same object is given in another way: who has the old form asks anew.
-_FORM_VERSION = "1"
+_FORM_VERSION = "2"
 
 
 def checked(store: Store, sha256: str, now: float) -> Path:
@@ -97,50 +93,6 @@ class Retrieval:
 def tag_of(rows: Sequence[InstanceRow], *parts: str) -> str:
     """Return the entity tag of an answer about instances."""
     return entity_tag(_FORM_VERSION, *parts, *(row.sha256 for row in rows))
-
-
-def instances_response(
-    retrieval: Retrieval, rows: Sequence[InstanceRow], form: Form, tag: str
-) -> Response:
-    """Return instances, streamed.
-
-    A damaged first one is told with a status; a later one ends the answer before its stated length.
-
-    Raises
-    ------
-    ObjectDamaged
-        ``object-damaged``
-    """
-    retrieval.file(rows[0])
-    if not form.is_multipart:
-        (row,) = rows
-        headers = {
-            "Content-Length": str(row.size_bytes),
-            "Content-Disposition": f'attachment; filename="{row.sop_instance_uid}.dcm"',
-            **caching(tag),
-        }
-        body = _served(retrieval, row)
-        media_type = f"{DICOM}; transfer-syntax={row.transfer_syntax_uid}"
-        return StreamingResponse(body, media_type=media_type, headers=headers)
-    parts = [
-        Part(
-            f"{DICOM}; transfer-syntax={row.transfer_syntax_uid}",
-            retrieval.url(row),
-            row.size_bytes,
-            _served(retrieval, row),
-        )
-        for row in rows
-    ]
-    return multipart(parts, DICOM, tag)
-
-
-def _served(retrieval: Retrieval, row: InstanceRow) -> Iterator[bytes]:
-    """Yield an object as it is given."""
-    with retrieval.file(row).open("rb", buffering=0) as stream:
-        preamble = stream.read(PREAMBLE_BYTES)
-        yield preamble if preamble.startswith(_TIFF) else bytes(len(preamble))
-        while chunk := stream.read(_CHUNK_BYTES):
-            yield chunk
 
 
 def metadata(retrieval: Retrieval, row: InstanceRow) -> Model:

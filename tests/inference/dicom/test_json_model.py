@@ -23,7 +23,7 @@ from pydicom.uid import (
     ImplicitVRLittleEndian,
 )
 
-from inference.dicom import json_model
+from inference.dicom import elements, json_model
 from inference.dicom.charsets import decide
 from inference.dicom.json_model import ElementMissing, open_header
 from inference.dicom.walked import HeaderRefused
@@ -182,10 +182,10 @@ def test_a_broken_sequence_is_bytes_and_the_rest_is_told(tmp_path: Path, broken:
 
 def test_nesting_beyond_every_use_is_bytes(tmp_path: Path) -> None:
     nested = b""
-    for _ in range(json_model.DEPTH + 10):
+    for _ in range(elements.DEPTH + 10):
         nested = element(0x00400275, b"SQ", item(nested))
     text = json.dumps(model_of(a_raw_file(tmp_path, nested)))
-    assert text.count("00400275") >= json_model.DEPTH
+    assert text.count("00400275") >= elements.DEPTH
     assert '"UN"' in text
 
 
@@ -202,7 +202,7 @@ def test_open_sequences_within_a_defined_one_are_not_followed_without_end(tmp_pa
 def test_elements_without_number_are_refused_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(json_model, "ELEMENTS", 1000)
+    monkeypatch.setattr(elements, "ELEMENTS", 1000)
     path = a_raw_file(tmp_path, element(0x00082218, b"SQ", item() * 2000))
     with pytest.raises(HeaderRefused) as refused:
         model_of(path)

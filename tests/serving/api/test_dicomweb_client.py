@@ -10,6 +10,7 @@ import requests
 from dicomweb_client import DICOMwebClient
 from PIL import Image
 from pydicom import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
 
 from tests.serving.api.a_server import Server, a_server, bearer
 from tests.serving.api.images import JPEG_LS, SEG, a_ramp, an_image
@@ -71,9 +72,14 @@ def test_it_retrieves_what_it_stored(client: DICOMwebClient, sent: list[Dataset]
     assert len(client.retrieve_series(study, sent[0].SeriesInstanceUID)) == 2
     for data_set in sent:
         uids = study, data_set.SeriesInstanceUID, data_set.SOPInstanceUID
-        same = client.retrieve_instance(*uids)
+        syntax = data_set.file_meta.TransferSyntaxUID
+        same = client.retrieve_instance(*uids, media_types=(("application/dicom", syntax),))
         assert same == data_set
-        assert same.file_meta.TransferSyntaxUID == data_set.file_meta.TransferSyntaxUID
+        assert same.file_meta.TransferSyntaxUID == syntax
+        explicit = client.retrieve_instance(*uids, media_types=("application/dicom",))
+        assert explicit.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+        if "BitsStored" in data_set:
+            assert (explicit.pixel_array == data_set.pixel_array).all()
 
 
 def test_it_reads_metadata_and_bulk_data(client: DICOMwebClient, sent: list[Dataset]) -> None:
@@ -131,7 +137,10 @@ def test_real_files_of_every_transfer_syntax_come_back(client: DICOMwebClient) -
         syntaxes.add(data_set.file_meta.TransferSyntaxUID)
         metadata = client.retrieve_instance_metadata(*uids)
         assert metadata["00080018"]["Value"] == [data_set.SOPInstanceUID]
+        explicit = client.retrieve_instance(*uids, media_types=("application/dicom",))
+        assert explicit.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
         if "PixelData" in data_set:
+            assert explicit.pixel_array.shape == (data_set.Rows, data_set.Columns)
             (frame,) = client.retrieve_instance_frames(*uids, frame_numbers=[1])
             assert len(frame) == data_set.Rows * data_set.Columns * data_set.BitsAllocated // 8
     assert syntaxes

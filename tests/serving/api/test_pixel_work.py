@@ -10,6 +10,7 @@ from itertools import islice
 
 import httpx
 import pytest
+from anyio import create_task_group, run, sleep
 from sqlalchemy import select
 
 from serving.api import pixel_work
@@ -83,3 +84,29 @@ def test_who_would_wait_too_long_for_a_frame_is_told_to_come_back(
         assert all(int(answer.headers["retry-after"]) > 0 for answer in told)
         assert sum(answer.elapsed.total_seconds() > 0.5 for answer in told) >= 10
         assert sum(not answer.done() for answer in answers) == pixel_work.AT_ONCE
+
+
+def test_a_long_work_lets_others_in_and_is_never_sent_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pixel_work, "TURN_S", 0.0)
+    monkeypatch.setattr(pixel_work, "LONGEST_WAIT_S", 0.2)
+    done = list[str]()
+
+    def steps(name: str) -> Iterator[None]:
+        for _ in range(6):
+            time.sleep(0.05)
+            yield
+        done.append(name)
+
+    async def many() -> None:
+        work = pixel_work.PixelWork()
+        async with create_task_group() as group:
+            for name in ("long", "long", "long", "long"):
+                group.start_soon(work.run_all, steps(name))
+            await sleep(0.15)
+            group.start_soon(work.run, partial(done.append, "short"))
+
+    run(many)
+    # Without turns the four would have taken all there is for 0.6 s.
+    assert done == ["short", *["long"] * 4]

@@ -104,14 +104,15 @@ def test_nothing_is_sniffed_and_files_are_saved(server: Server) -> None:
         (DICOM, 200),
         (f"{DICOM}; transfer-syntax=*", 200),
         (f"{DICOM}; transfer-syntax={RLE}", 200),
-        (f"{DICOM}; transfer-syntax={EXPLICIT}", 406),
+        (f"{DICOM}; transfer-syntax={EXPLICIT}", 200),
+        (f"{DICOM}; transfer-syntax={JPEG_LS}", 406),
         ("application/dicom", 200),
         (f"{DICOM};q=0", 406),
         ("text/html", 406),
         ("text/html, application/dicom;q=0.1", 200),
     ],
 )
-def test_instances_are_given_as_stored_or_not_at_all(
+def test_instances_are_given_in_an_accepted_form_or_not_at_all(
     server: Server, accept: str, status: int
 ) -> None:
     (path,) = stored(server, an_image(compressed=RLE))
