@@ -161,7 +161,7 @@ def with_calendar(text: str) -> str:
         ("study_age_days: 1", "study_age_days: -1", "study_age_days: -1", "greater than"),
         ("  share: 0.25", "  share: 25", "  share: 25", "less than or equal to 1"),
         ("burst_minutes: 15", "burst_minutes: .inf", "burst_minutes: .inf", "finite"),
-        ("improbable: 0.000001", "improbable: 0.02", "  acts: true", "more than improbable"),
+        ("improbable: 0.000001", "improbable: 0.06", "  acts: true", "more than improbable"),
         ("window_cases: 100\n", "window_cases: 2000\n", "window_cases: 2000", "equal to 1000"),
         ("flagged_share: 0.18", "flagged_share: 0.9", "  acts: true", "never trip"),
         ("timezone: Asia/Shanghai\n    load", "timezone: Asia/Shangha\n    load",
