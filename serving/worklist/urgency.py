@@ -31,6 +31,7 @@ from serving.worklist.states import OrderedClass, UrgencyClass
 # What a hospital and a case are of until something else is said of them.
 STANDARD_TIER = "standard"
 DEFAULT_POOL = "default"
+SINCE_SCHEMA_2 = ("tiers", "backlog", "token", "allowance", "storm_guard", "calendars", "pools")
 
 
 # Longer, and a calendar that hardly opens could look for a due time for ever.
@@ -78,7 +79,6 @@ def _not_older(schema: object) -> object:
     return schema
 
 
-SINCE_SCHEMA_2 = ("tiers", "backlog", "token", "allowance", "storm_guard", "calendars", "pools")
 Hours = Annotated[Shift, BeforeValidator(_hours)]
 
 
