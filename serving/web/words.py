@@ -15,6 +15,7 @@ from inference.gate.reasons import Code
 from serving.events.log import Event
 from serving.worklist.states import AiState, OrderedClass, UrgencyClass
 from serving.worklist.store import Row
+from serving.worklist.storm_guard import Alarm, AlarmCode
 from serving.worklist.summary import Failure
 
 # Letters of the classes by their place on the list.
@@ -107,8 +108,22 @@ def why_words(reasons: tuple[Mapping[str, Any], ...], language: Language) -> str
 
 
 def reason_words(reason: Mapping[str, Any], language: Language) -> str:
-    """Return the sentence of one reason of :func:`serving.worklist.urgency.judge_urgency`."""
+    """Return the sentence of one reason of :func:`serving.worklist.placing.judge_urgency`."""
     return sentence(f"page.why.{reason['code']}", language, **_numbers(reason["values"]))
+
+
+def alarm_words(alarm: Alarm, where: str, language: Language) -> str:
+    """Return the sentence of an alarm of the storm guard.
+
+    Parameters
+    ----------
+    where
+        Name of the hospital whose case raised it; an alarm of all small ones does not name it.
+    """
+    if not alarm.is_of_site:
+        where = sentence("page.alarm.small-sites", language)
+    values = {name: f"{value:.3g}" for name, value in alarm.values.items()}
+    return sentence(f"page.alarm.{alarm.code}", language, where=where, **values)
 
 
 def ai_words(state: AiState, summary: Mapping[str, Any], language: Language) -> AiWords:
@@ -227,6 +242,7 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values as they are printed: millimetres with one decimal, scores with two."""
     return {
         name: f"{value:.1f}" if name.endswith("_mm") else
+        f"{value:g}" if name == "minutes" else
         f"{value:.2f}" if isinstance(value, float) else value
         for name, value in values.items()
     }  # fmt: skip
@@ -241,7 +257,8 @@ def dynamic_keys() -> set[str]:
     """Return every key that is put together here, for the test that compares the catalogues."""
     why = (
         "nothing-found", "threshold-unknown", "finding-critical", "finding-uncertain",
-        "finding-small", *(f"ordered-{name}" for name in OrderedClass),
+        "finding-small", "storm", *(f"ordered-{name}" for name in OrderedClass),
+        "batch", "old-study", "due-always", "due-open", "tier", "tier-unknown",
     )  # fmt: skip
     from serving.events.log import Kind
 
@@ -252,6 +269,7 @@ def dynamic_keys() -> set[str]:
         *(f"page.failure.{failure}" for failure in Failure),
         *(f"page.event.{kind}" for kind in Kind),
         *(f"page.code.{code}" for code in Code),
+        *(f"page.alarm.{code}" for code in AlarmCode),
         *(f"page.sex.{sex}" for sex in "FMO"),
         "page.ai.finding",
         "page.ai.findings",
