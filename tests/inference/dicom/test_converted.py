@@ -327,6 +327,10 @@ def nested(depth: int) -> bytes:
             b"\xfe\xff\x00\xe0\x10\0\0\0\xfe\xff\x0d\xe0\0\0\0\0\x10\0\x10\0\0\0\0\0",
             "sequence-broken",
         ),
+        (
+            b"\xfe\xff\x00\xe0\x10\0\0\0\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\x00\xe0\0\0\0\0",
+            "sequence-broken",
+        ),
         (b"\xfe\xff\xdd\xe0\0\0\0\0", ""),
     ],
 )

@@ -90,7 +90,6 @@ def test_a_long_work_lets_others_in_and_is_never_sent_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(pixel_work, "TURN_S", 0.0)
-    monkeypatch.setattr(pixel_work, "LONGEST_WAIT_S", 0.2)
     done = list[str]()
 
     def steps(name: str) -> Iterator[None]:
@@ -106,6 +105,9 @@ def test_a_long_work_lets_others_in_and_is_never_sent_away(
                 group.start_soon(work.run_all, steps(name))
             await sleep(0.15)
             group.start_soon(work.run, partial(done.append, "short"))
+            await sleep(0.01)
+            # Who comes now is sent away.
+            monkeypatch.setattr(pixel_work, "MOST_WAITING", 0)
 
     run(many)
     # Without turns the four would have taken all there is for 0.6 s.
