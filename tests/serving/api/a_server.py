@@ -33,14 +33,16 @@ from tests.serving.house import House, a_house
 BOUNDARY = "a-boundary-of-tests"
 RELATED = f'multipart/related; type="application/dicom"; boundary={BOUNDARY}'
 JSON = "application/dicom+json"
-# Of the test's server: short enough to be waited for.
-HEADER_S = 0.3
+# Of the test's server: short enough to be waited for, and longer than a busy machine makes an
+# honest client stop between its connection and its header.
+HEADER_S = 1.0
+LINGER_S = 0.3
 WINDOW_S = 0.3
 
 
 class _QuickProtocol(DeadlineH11Protocol):
     header_s = HEADER_S
-    linger_s = HEADER_S
+    linger_s = LINGER_S
 
 
 @dataclass
