@@ -12,7 +12,8 @@ from firstread.messages import Language
 from serving.accounts.caller import Role
 from serving.accounts.passwords import hash_password, make_password
 from serving.accounts.sessions import end_sessions
-from serving.database.engine import writing
+from serving.database.engine import reading, writing
+from serving.database.locks import Lock, hold
 from serving.database.tables import sites, users
 
 FIRST_ADMIN = "admin"
@@ -156,12 +157,13 @@ def ensure_first_admin(engine: Engine, now: float) -> str | None:
     Its password, to be shown once; None where there is one, or was.
     """
     # Cheap question first: hashing takes its time, and must not hold the one writer.
-    with writing(engine) as connection:
+    with reading(engine) as connection:
         if _has_had_admin(connection):
             return None
     password = make_password()
     password_hash = hash_password(password)
     with writing(engine) as connection:
+        hold(connection, Lock.START)
         if _has_had_admin(connection):
             return None
         add_user(

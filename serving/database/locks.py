@@ -43,11 +43,14 @@ def share(connection: Connection, lock: Lock) -> None:
     _take(connection, "pg_advisory_xact_lock_shared", lock)
 
 
-def set_limits(connection: Connection, *, lock_ms: int, statement_ms: int) -> None:
-    """Wait for locks and statements of this transaction longer, or less long; 0: for ever."""
+def set_limits(
+    connection: Connection, *, lock_ms: int | None = None, statement_ms: int | None = None
+) -> None:
+    """Wait longer for a lock or a statement of this transaction, or less long; 0: for ever."""
     if connection.dialect.name == "postgresql":
-        connection.execute(text(f"SET LOCAL lock_timeout = {lock_ms:d}"))
-        connection.execute(text(f"SET LOCAL statement_timeout = {statement_ms:d}"))
+        for name, limit_ms in (("lock_timeout", lock_ms), ("statement_timeout", statement_ms)):
+            if limit_ms is not None:
+                connection.execute(text(f"SET LOCAL {name} = {limit_ms:d}"))
 
 
 def _take(connection: Connection, function: str, lock: Lock) -> None:

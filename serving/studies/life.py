@@ -12,7 +12,8 @@
     receiving ── give_up_settling ──────────────────> not-analysed
     not-analysed ── retry (serving.studies.retry) ──> waiting, or receiving if it never settled
 
-Each step is one transaction that holds case, event and job together. A job carries the generation
+Each step is one transaction that holds case, event and job together. It locks the study first: what
+is decided about a study is decided by one at a time. A job carries the generation
 of the study for which it was made and the token of its lease; a worker that lost its lease changes
 nothing, and a result of fewer images than have come since is dropped (``overtaken``). A newer
 result hides the older one, which is kept; a unique index makes a second visible one impossible.
@@ -278,15 +279,15 @@ def recover(
         ``unavailable``
     """
     with reading(engine) as connection:
-        over = [job.id for job in queue.expired(connection, now, lease_s) if job.id not in but]
-    return _sweep(over, lambda job_id: _recover_one(engine, job_id, now, lease_s, attempts))
+        over = {job.id: job for job in queue.expired(connection, now, lease_s)}
+    due = [job_id for job_id in over if job_id not in but]
+    return _sweep(due, lambda job_id: _recover_one(engine, over[job_id], now, lease_s, attempts))
 
 
-def _recover_one(engine: Engine, job_id: int, now: float, lease_s: float, attempts: int) -> bool:
+def _recover_one(engine: Engine, job: Job, now: float, lease_s: float, attempts: int) -> bool:
     with writing(engine) as connection:
         # Again, inside: a heartbeat may have come since.
-        over = {job.id: job for job in queue.expired(connection, now, lease_s)}
-        if (job := over.get(job_id)) is None:
+        if _study_of(connection, job) is None or not queue.is_over(connection, job, now, lease_s):
             return False
         if job.attempts >= attempts:
             _give_up(connection, job, Failure.CRASHED, now)
@@ -352,6 +353,7 @@ def _due(now: float, quiet_s: float) -> Select[int]:
 
 def _is_due(connection: Connection, study_id: int, now: float, quiet_s: float) -> bool:
     """Ask again, in the transaction: another process may have settled it, or an image come."""
+    filing.study_by_id(connection, study_id)
     query = _due(now, quiet_s).where(studies.c.id == study_id)
     return connection.execute(query).first() is not None
 
@@ -381,9 +383,8 @@ def _settle_one(connection: Connection, study_id: int, now: float) -> None:
 
 def _study_of(connection: Connection, job: Job) -> RowMapping | None:
     """Return the job's study while its lease is the caller's; None: it is no longer."""
-    if not queue.is_held(connection, job):
-        return None
-    return filing.study_by_id(connection, job.study_id)
+    study = filing.study_by_id(connection, job.study_id)
+    return study if queue.is_held(connection, job) else None
 
 
 def _close_if_overtaken(connection: Connection, study: RowMapping, job: Job, now: float) -> bool:

@@ -185,7 +185,9 @@ def test_counts_of_all_states_are_those_of_the_list(
     "asked",
     [{"state": "lost"}, {"urgency_class": "x"}, {"site": "-1"}, {"site": "9" * 30},
      {"after": "x"}, {"after": "W10"}, {"after": "WzFlOTksMSwxLCJ4Il0"}, {"before": "x"},
-     {"search": "wang\0"}, {"after": Place(1, 1.0, 1.0, "\ud800").text()}],
+     {"search": "wang\0"},
+     {"after": Place(1, float("nan"), 1.0, "x").text()},
+     {"after": Place(1, 1.0, 1.0, "\ud800").text()}],
 )  # fmt: skip
 def test_what_is_no_question_is_refused(asked: dict[str, str]) -> None:
     with pytest.raises(BadRequest):
