@@ -40,7 +40,8 @@ class User:
 
 def normal_name(name: str) -> str:
     """Return a name as it is stored: small letters, composed, without blanks around it."""
-    name = name.encode("utf-8", "replace").decode()
+    # What is no character, or none that a database holds, is in nobody's name.
+    name = name.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
     return unicodedata.normalize("NFKC", name).strip().casefold()
 
 
