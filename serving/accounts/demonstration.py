@@ -11,6 +11,7 @@ from serving.accounts.passwords import hash_password
 from serving.accounts.sites import add_site
 from serving.accounts.users import add_user
 from serving.database.engine import writing
+from serving.database.locks import Lock, hold
 from serving.database.tables import sites, tokens, users
 
 NAME = "demo"
@@ -25,6 +26,7 @@ def ensure_demonstration(engine: Engine, now: float) -> None:
     """Make the site and its reader, where they are not there."""
     password_hash = hash_password(PASSWORD)
     with writing(engine) as connection:
+        hold(connection, Lock.START)
         known = select(sites.c.id).where(sites.c.code == SITE)
         if connection.execute(known).one_or_none() is None:
             add_site(

@@ -70,10 +70,10 @@ def log_in(
         raise _refused()
     fresh = hash_password(password, hasher) if is_outdated(found.password_hash, hasher) else None
     with writing(engine) as connection:
-        # Nothing was locked while the password was worked on: it may be another by now.
-        if _account(connection, name) != found:
-            raise _refused()
         forgive(connection, attempt)
+        # Nothing was locked while the password was worked on: it may be another by now.
+        if _account(connection, name, is_locked=True) != found:
+            raise _refused()
         if fresh is not None:
             connection.execute(
                 update(users).where(users.c.id == found.id).values(password_hash=fresh)
@@ -111,16 +111,19 @@ def change_password(
         raise _refused()
     fresh = hash_password(password, hasher)
     with writing(engine) as connection:
-        if _account(connection, user.name) != found:
-            raise _refused()
         forgive(connection, attempt)
+        if _account(connection, user.name, is_locked=True) != found:
+            raise _refused()
         set_password(connection, user.id, fresh, keep=session_sha256)
 
 
-def _account(connection: Connection, name: str) -> _Account | None:
+def _account(connection: Connection, name: str, *, is_locked: bool = False) -> _Account | None:
+    """Return what is looked at; locked, nobody changes it until the transaction ends."""
     query = select(
         users.c.id, users.c.password_hash, users.c.is_active, users.c.is_demonstration
     ).where(users.c.name == name)
+    if is_locked:
+        query = query.with_for_update(key_share=True)
     row = connection.execute(query).one_or_none()
     return None if row is None else _Account(*row)
 

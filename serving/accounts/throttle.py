@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, func, insert, select
 
 from serving.accounts.secret import digest
+from serving.database.locks import Lock, hold
 from serving.database.tables import log_in_failures
 from serving.errors import TooManyRequests
 
@@ -59,6 +60,8 @@ def begin_attempt(connection: Connection, name: str, address: str, now: float) -
     TooManyRequests
         ``too-many-requests``: with the seconds to wait.
     """
+    # A hundred at the same moment are counted one after the other.
+    hold(connection, Lock.LOG_IN)
     connection.execute(delete(log_in_failures).where(log_in_failures.c.at <= now - WINDOW_S))
     place = _network(address)
     of_name, of_address = digest(f"name:{name}"), digest(f"address:{place}")
@@ -84,6 +87,7 @@ def forgive(connection: Connection, attempt: Attempt) -> None:
 
     Those of the address stay: else one account of his own would let a guesser go on for ever.
     """
+    hold(connection, Lock.LOG_IN)
     subject, row = log_in_failures.c.subject, log_in_failures.c.id
     connection.execute(
         delete(log_in_failures).where(

@@ -12,7 +12,8 @@ from firstread.messages import Language
 from serving.accounts.caller import Role
 from serving.accounts.passwords import hash_password, make_password
 from serving.accounts.sessions import end_sessions
-from serving.database.engine import writing
+from serving.database.engine import reading, writing
+from serving.database.locks import Lock, hold
 from serving.database.tables import sites, users
 
 FIRST_ADMIN = "admin"
@@ -39,7 +40,8 @@ class User:
 
 def normal_name(name: str) -> str:
     """Return a name as it is stored: small letters, composed, without blanks around it."""
-    name = name.encode("utf-8", "replace").decode()
+    # What is no character, or none that a database holds, is in nobody's name.
+    name = name.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
     return unicodedata.normalize("NFKC", name).strip().casefold()
 
 
@@ -156,12 +158,13 @@ def ensure_first_admin(engine: Engine, now: float) -> str | None:
     Its password, to be shown once; None where there is one, or was.
     """
     # Cheap question first: hashing takes its time, and must not hold the one writer.
-    with writing(engine) as connection:
+    with reading(engine) as connection:
         if _has_had_admin(connection):
             return None
     password = make_password()
     password_hash = hash_password(password)
     with writing(engine) as connection:
+        hold(connection, Lock.START)
         if _has_had_admin(connection):
             return None
         add_user(

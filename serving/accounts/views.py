@@ -6,6 +6,7 @@ from sqlalchemy import Connection, Engine, func, insert, select
 
 from serving.accounts.caller import Caller
 from serving.database.engine import reading, writing
+from serving.database.locks import Lock, hold
 from serving.database.tables import tokens, users, views
 
 # The 300 slices of a series are one look, and so is a page that keeps itself fresh.
@@ -33,6 +34,8 @@ def record_view(
         ``case``, ``seg.dcm``, ``key_images/1.png``, ``dicom``, ...: at most 64 characters, and
         nothing that names a patient.
     """
+    # The slices of a series are asked for side by side.
+    hold(connection, Lock.VIEWS)
     if not _has_looked(connection, caller, case_id, what, now):
         looker = {"user_id": None, "token_id": None, f"{caller.kind}_id": caller.id}
         connection.execute(insert(views).values(case_id=case_id, what=what, at=now, **looker))

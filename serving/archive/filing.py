@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
+from serving.database.locks import Lock, share
 from serving.database.tables import conflicts, instances, series, studies
 
 # Bound parameters of one statement; SQLite and PostgreSQL take at least 32,000.
@@ -22,6 +23,7 @@ class Filed:
     """An instance that is in the index."""
 
     study_id: int
+    study_uid: str
     site_id: int
     sha256: str
 
@@ -34,21 +36,34 @@ def filed(connection: Connection, sop_instance_uids: Iterable[str]) -> dict[str,
             select(
                 instances.c.sop_instance_uid,
                 instances.c.study_id,
+                studies.c.study_uid,
                 studies.c.site_id,
                 instances.c.sha256,
             )
             .join(studies, instances.c.study_id == studies.c.id)
             .where(instances.c.sop_instance_uid.in_(uids))
         )
-        for uid, study_id, site_id, sha256 in connection.execute(query):
-            found[uid] = Filed(study_id, site_id, sha256)
+        for uid, *values in connection.execute(query):
+            found[uid] = Filed(*values)
     return found
 
 
-def study_by_uid(connection: Connection, study_uid: str) -> RowMapping | None:
-    """Return a study's row, locked until the transaction ends where the database locks rows."""
-    query = select(studies).where(studies.c.study_uid == study_uid).with_for_update()
-    return connection.execute(query).mappings().one_or_none()
+def lock_studies(connection: Connection, study_uids: Iterable[str]) -> dict[str, RowMapping]:
+    """Return UID -> row of the studies that are there, locked where the database locks rows.
+
+    In the order of their UIDs, so that two transactions never wait for each other's.
+    """
+    found = {}
+    for uids in _in_parts(sorted(study_uids)):
+        query = (
+            select(studies)
+            .where(studies.c.study_uid.in_(uids))
+            .order_by(studies.c.study_uid)
+            .with_for_update()
+        )
+        for row in connection.execute(query).mappings():
+            found[row["study_uid"]] = row
+    return found
 
 
 def study_by_id(connection: Connection, study_id: int) -> RowMapping:
@@ -105,6 +120,7 @@ def change_series(connection: Connection, series_id: int, values: Columns) -> No
 def add_instances(connection: Connection, rows: Sequence[Columns]) -> None:
     """Add instances, all with the same columns."""
     if rows:
+        share(connection, Lock.COUNTED)
         connection.execute(insert(instances), [dict(row) for row in rows])
 
 

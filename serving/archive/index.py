@@ -193,7 +193,7 @@ def find_series(
         )
         .join(studies, series.c.study_id == studies.c.id)
         .where(_of_site(site_id), _study_matches(filters), _series_matches(filters), count > 0)
-        .order_by(studies.c.study_uid, series.c.number, series.c.series_uid)
+        .order_by(studies.c.study_uid, series.c.number.nulls_first(), series.c.series_uid)
         .limit(limit)
         .offset(offset)
     )
@@ -246,9 +246,9 @@ def find_instances(
         )
         .order_by(
             studies.c.study_uid,
-            series.c.number,
+            series.c.number.nulls_first(),
             series.c.series_uid,
-            instances.c.number,
+            instances.c.number.nulls_first(),
             instances.c.sop_instance_uid,
         )
         .limit(limit)

@@ -12,9 +12,10 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.errors import Misdirected
+from serving.errors import Misdirected, NotFound
 from serving.http.origin import is_known_host
 from serving.http.problems import tell
+from serving.search import has_controls
 from serving.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -73,6 +74,9 @@ class Edge:
                 raise Misdirected(
                     "this service has another name", advice="add the name to FIRSTREAD_HOSTS"
                 )
+            if has_controls(scope["path"]):
+                # No text of ours holds one, and PostgreSQL refuses to look for a NUL.
+                raise NotFound("nothing has such an address")
             await self.app(scope, receive, send_on)
         except ClientDisconnect:
             status = status or LEFT

@@ -286,6 +286,12 @@ def expired(connection: Connection, now: float, lease_s: float) -> tuple[Job, ..
     return _jobs(connection.execute(query))
 
 
+def is_over(connection: Connection, job: Job, now: float, lease_s: float) -> bool:
+    """Whether a lease has ended and nobody has taken the job back yet."""
+    query = select(jobs.c.id).where(_is_held(job), _lease_is_over(now, lease_s))
+    return connection.execute(query).first() is not None
+
+
 def held_by(connection: Connection, owner: str) -> tuple[Job, ...]:
     """Return the jobs that a worker has leased: for whoever knows that it is dead."""
     query = (

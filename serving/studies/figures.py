@@ -2,6 +2,8 @@
 
 How things stand is read at each scrape. What only grows is read once: a scrape looks at rows that
 are newer than the last one's, so web process and workers need not add up what each of them saw.
+Where several write at once, a row may become visible after one with a larger id: a scrape looks at
+those rows alone below which nothing is being written any more.
 """
 
 from collections import Counter
@@ -12,7 +14,9 @@ from typing import Any
 from sqlalchemy import Connection, Engine, Select, func, select
 
 from serving.database.engine import reading
+from serving.database.locks import Lock, hold, set_limits
 from serving.database.tables import cases, conflicts, instances, jobs, results, sites, studies
+from serving.errors import DatabaseBusy
 from serving.jobs.queue import JobState
 from serving.worklist.states import AiState
 from serving.worklist.summary import Failure
@@ -21,6 +25,8 @@ from serving.worklist.summary import Failure
 # long one holds the database's log back.
 PAGE_RESULTS = 1000
 PAGE_INSTANCES = 100_000
+# For those who are writing; who would begin waits as long.
+WAIT_MS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,22 @@ def _counted(connection: Connection, query: Select[Any]) -> dict[str, int]:
     return {str(word): int(count) for word, count in connection.execute(query)}
 
 
+def _newest(engine: Engine) -> tuple[int, int]:
+    """Return the ids of the newest result and instance; no smaller one is still to be committed.
+
+    Raises
+    ------
+    DatabaseBusy
+        ``database-busy``: somebody writes for longer than we want to keep others from it.
+    """
+    newest = (select(func.max(table.c.id)).scalar_subquery() for table in (results, instances))
+    with reading(engine) as connection:
+        set_limits(connection, lock_ms=WAIT_MS)
+        hold(connection, Lock.COUNTED)
+        result_id, instance_id = connection.execute(select(*newest)).one()
+    return result_id or 0, instance_id or 0
+
+
 @dataclass(slots=True)
 class Sums:
     """Sums over rows that are only ever added; used by one thread at a time.
@@ -106,14 +128,17 @@ class Sums:
 
     def read_on(self, engine: Engine) -> None:
         """Add the rows that are new, page by page."""
-        while self._add_results(engine) == PAGE_RESULTS:
+        try:
+            newest_result, newest = _newest(engine)
+        except DatabaseBusy:
+            # Somebody writes for long: the next scrape finds more.
+            return
+        while self._add_results(engine, newest_result) == PAGE_RESULTS:
             pass
-        with reading(engine) as connection:
-            newest = connection.execute(select(func.max(instances.c.id))).scalar() or 0
         while self._last_instance < newest:
             self._add_instances(engine, min(newest, self._last_instance + PAGE_INSTANCES))
 
-    def _add_results(self, engine: Engine) -> int:
+    def _add_results(self, engine: Engine, last: int) -> int:
         """Add a page of results and return how many it held."""
         query = (
             select(
@@ -121,7 +146,7 @@ class Sums:
             )
             .join(cases, cases.c.id == results.c.case_id)
             .join(sites, sites.c.id == cases.c.site_id)
-            .where(results.c.id > self._last_result)
+            .where(results.c.id > self._last_result, results.c.id <= last)
             .order_by(results.c.id)
             .limit(PAGE_RESULTS)
         )
@@ -149,7 +174,8 @@ class Sums:
             rows = connection.execute(counts).all()
         for code, count, size in rows:
             self.received[code] += count
-            self.received_bytes[code] += size
+            # PostgreSQL's sum of such numbers has decimals.
+            self.received_bytes[code] += int(size)
         self._last_instance = last
 
     def _observe(self, stage: str, seconds: float) -> None:

@@ -12,7 +12,8 @@
     receiving ── give_up_settling ──────────────────> not-analysed
     not-analysed ── retry (serving.studies.retry) ──> waiting, or receiving if it never settled
 
-Each step is one transaction that holds case, event and job together. A job carries the generation
+Each step is one transaction that holds case, event and job together. It locks the study first: what
+is decided about a study is decided by one at a time. A job carries the generation
 of the study for which it was made and the token of its lease; a worker that lost its lease changes
 nothing, and a result of fewer images than have come since is dropped (``overtaken``). A newer
 result hides the older one, which is kept; a unique index makes a second visible one impossible.
@@ -295,13 +296,14 @@ def recover(
         ``unavailable``
     """
     with reading(engine) as connection:
-        over = [job.id for job in queue.expired(connection, now, lease_s) if job.id not in but]
+        over = {job.id: job for job in queue.expired(connection, now, lease_s)}
 
     def recover_one(job_id: int) -> bool:
+        job = over[job_id]
         with writing(engine) as connection:
             # Again, inside: a heartbeat may have come since.
-            still = {job.id: job for job in queue.expired(connection, now, lease_s)}
-            if (job := still.get(job_id)) is None:
+            is_over = queue.is_over(connection, job, now, lease_s)
+            if _study_of(connection, job) is None or not is_over:
                 return False
             if job.attempts >= attempts:
                 _give_up(connection, job, Failure.CRASHED, now)
@@ -312,7 +314,7 @@ def recover(
                 )
         return True
 
-    return _sweep(over, recover_one)
+    return _sweep([job_id for job_id in over if job_id not in but], recover_one)
 
 
 def _requeue(
@@ -371,6 +373,7 @@ def _due(now: float, quiet_s: float) -> Select[int]:
 
 def _is_due(connection: Connection, study_id: int, now: float, quiet_s: float) -> bool:
     """Ask again, in the transaction: another process may have settled it, or an image come."""
+    filing.study_by_id(connection, study_id)
     query = _due(now, quiet_s).where(studies.c.id == study_id)
     return connection.execute(query).first() is not None
 
@@ -400,9 +403,8 @@ def _settle_one(connection: Connection, study_id: int, now: float) -> None:
 
 def _study_of(connection: Connection, job: Job) -> RowMapping | None:
     """Return the job's study while its lease is the caller's; None: it is no longer."""
-    if not queue.is_held(connection, job):
-        return None
-    return filing.study_by_id(connection, job.study_id)
+    study = filing.study_by_id(connection, job.study_id)
+    return study if queue.is_held(connection, job) else None
 
 
 def _close_if_overtaken(connection: Connection, study: RowMapping, job: Job, now: float) -> bool:

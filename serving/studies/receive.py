@@ -21,7 +21,7 @@ sent again because its answer was lost finds everything ``already`` there and ch
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -54,8 +54,8 @@ NOT_AUTHORISED = 0x0124
 CONFLICT_COMMENT = "this SOP Instance UID is stored with other content"
 REFUSED_COMMENT = "the study belongs to another site"
 
-# Of several requests that add the same study at the same moment all but one begin anew. SQLite
-# lets one write at a time, so there it never happens.
+# Of several requests that add the same study, or instance, at the same moment all but one begin
+# anew. SQLite lets one write at a time, so there it never happens.
 _TRIES = 5
 
 
@@ -165,18 +165,26 @@ def _file_all(request: _Request, arrivals: Sequence[Arrival]) -> tuple[Answer, .
     by_study: dict[str, list[int]] = defaultdict(list)
     for place, arrival in enumerate(arrivals):
         by_study[arrival.facts.study_uid].append(place)
+    # Those that are contradicted, too: each of them may change.
+    studies = filing.lock_studies(
+        request.connection, {*by_study, *(one.study_uid for one in known.values())}
+    )
     answers: dict[int, Answer] = {}
-    # In the order of UIDs, so that two requests never wait for each other's studies.
+    # New ones, too, are made in one order: else two requests could wait for each other.
     for study_uid, places in sorted(by_study.items()):
-        told = _file_study(request, study_uid, [arrivals[place] for place in places], known)
+        group = [arrivals[place] for place in places]
+        told = _file_study(request, studies.get(study_uid), study_uid, group, known)
         answers.update(zip(places, told, strict=True))
     return tuple(answers[place] for place in range(len(arrivals)))
 
 
 def _file_study(
-    request: _Request, study_uid: str, arrivals: Sequence[Arrival], known: dict[str, Filed]
+    request: _Request,
+    study: RowMapping | None,
+    study_uid: str,
+    arrivals: Sequence[Arrival],
+    known: dict[str, Filed],
 ) -> list[Answer]:
-    study = filing.study_by_uid(request.connection, study_uid)
     if study is not None and study["site_id"] != request.site_id:
         return [_answer(arrival, Kept.REFUSED) for arrival in arrivals]
     # A study that is new with this request has no id yet; no other one of the request has this 0.
@@ -187,7 +195,7 @@ def _file_study(
         study_id = _file_new(request, study, study_uid, into.new)
         for uid, one in known.items():
             if one.study_id == 0:
-                known[uid] = Filed(study_id, one.site_id, one.sha256)
+                known[uid] = replace(one, study_id=study_id)
     _file_conflicts(request, into.conflicts, study_id)
     return answers
 
@@ -198,7 +206,7 @@ def _sort(
     uid, sha256 = arrival.facts.sop_instance_uid, arrival.stored.sha256
     before = known.get(uid)
     if before is None:
-        known[uid] = Filed(study_id, request.site_id, sha256)
+        known[uid] = Filed(study_id, arrival.facts.study_uid, request.site_id, sha256)
         into.new.append(arrival)
         return _answer(arrival, Kept.STORED)
     if before.site_id != request.site_id:

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, insert, update
 
 from serving.archive import filing
+from serving.database.locks import Lock, share
 from serving.database.tables import result_files, results
 from serving.jobs.queue import Job
 from serving.studies.arrival import Arrival
@@ -82,6 +83,7 @@ def add_result(
 
     A second visible one of a case is made impossible by a unique index.
     """
+    share(connection, Lock.COUNTED)
     statement = insert(results).values(is_visible=True, **values).returning(results.c.id)
     result_id = int(connection.execute(statement).scalar_one())
     rows = [

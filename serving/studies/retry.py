@@ -86,7 +86,9 @@ def retry(engine: Engine, case_id: str | None, now: float) -> tuple[str, ...]:
         .join(studies, studies.c.id == jobs.c.study_id)
         .join(cases, cases.c.study_id == jobs.c.study_id)
         .where(_is_kept_away())
-        .order_by(jobs.c.id)
+        # Locked in the order in which all lock studies; of what is locked the newest state counts.
+        .order_by(studies.c.study_uid)
+        .with_for_update(of=(studies, cases, jobs))
     )
     if case_id is not None:
         query = query.where(cases.c.id == case_id)

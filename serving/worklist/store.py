@@ -7,6 +7,7 @@ scan of one index. ``docs/worklist.md`` has the figures.
 
 import base64
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from sqlalchemy import (
     update,
 )
 
+from serving.database.locks import set_limits
 from serving.database.tables import cases, conflicts, sites, studies
 from serving.errors import BadRequest
 from serving.search import has_controls, search_terms
@@ -72,7 +74,12 @@ def read_place(text: str) -> Place:
         raise BadRequest("no such place on the worklist", advice="begin at its first page") from (
             error
         )
-    if not -(2**31) < place.class_rank < 2**31 or not _CASE_ID.fullmatch(place.case_id):
+    times = (place.due_at, place.arrived_at)
+    if (
+        not all(map(math.isfinite, times))
+        or not -(2**31) < place.class_rank < 2**31
+        or not _CASE_ID.fullmatch(place.case_id)
+    ):
         raise BadRequest("no such place on the worklist", advice="begin at its first page")
     return place
 
@@ -331,6 +338,8 @@ def align_ranks(connection: Connection, policy: UrgencyPolicy) -> int:
     -------
     How many cases moved.
     """
+    # Of a million cases it takes its time.
+    set_limits(connection, statement_ms=0)
     moved = 0
     for urgency_class in UrgencyClass:
         rank = policy.rank(urgency_class)

@@ -1,6 +1,7 @@
 """Every listener hears what it may hear: once, in order, or that it must load anew."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -11,14 +12,15 @@ from serving.database.engine import reading, writing
 from serving.events import hub as hub_module
 from serving.events.hub import MOST_TOLD_AGAIN, MOST_WAITING, Hub, Listener, Signal
 from serving.events.log import Event, Kind, history, last_id, record, tail
-from tests.serving.house import a_database
+from tests.serving.databases import a_database, gone
+from tests.serving.together import at_once
 from tests.serving.worklist.cases import ACase, add_cases, add_sites
 
 SOON_S = 2.0
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
+def engine(database: str, tmp_path: Path) -> Iterator[Engine]:
     made = a_database(tmp_path / "events.sqlite")
     with writing(made) as connection:
         add_sites(connection, 2)
@@ -167,28 +169,49 @@ def test_a_page_is_live_again_after_the_database_was_gone(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "LOOK_EVERY_S", 0.02)
-    file = Path(str(engine.url.database))
-    aside = file.with_suffix(".aside")
 
     async def test() -> None:
         hub = Hub(engine, ping_every_s=0.05)
         async with hub.listen(None, 0) as listener:
             assert (await asyncio.wait_for(listener.queue.get(), 1)).what is Signal.PING
-            engine.dispose()
-            file.rename(aside)
-            # Where a folder lies, SQLite opens nothing.
-            file.mkdir()
-            await asyncio.sleep(0.3)
-            while not listener.queue.empty():
-                listener.queue.get_nowait()
-            await asyncio.sleep(0.2)
-            assert listener.queue.empty()
-            file.rmdir()
-            aside.rename(file)
+            with gone(engine):
+                await asyncio.sleep(0.3)
+                while not listener.queue.empty():
+                    listener.queue.get_nowait()
+                await asyncio.sleep(0.2)
+                assert listener.queue.empty()
             told = await asyncio.wait_for(listener.queue.get(), 3)
             assert told.what is Signal.PING
 
     run(test)
+
+
+@pytest.mark.slow
+def test_no_event_becomes_visible_after_a_later_one(engine: Engine) -> None:
+    """A page asks for what came after the last that it knows: one that comes late is lost."""
+    writers, each = 6, 40
+    seen: list[int] = []
+    left = threading.Semaphore(0)
+
+    def act(number: int) -> None:
+        if number < writers:
+            for _ in range(each):
+                with writing(engine) as connection:
+                    for case_id, site_id in (("one", 1), ("two", 2)):
+                        record(connection, case_id, site_id, 1, Kind.SETTLED, details={}, at=1.0)
+            left.release()
+            return
+        ended = 0
+        while ended <= writers:
+            # Looked at once more after the last has ended.
+            ended += 1 if ended == writers else left.acquire(blocking=False)
+            with reading(engine) as connection:
+                seen.extend(event.id for event in tail(connection, max(seen, default=0), 500))
+
+    at_once(act, range(writers + 1))
+    with reading(engine) as connection:
+        assert [event.id for event in tail(connection, 0, 10_000)] == seen
+    assert len(seen) == 2 * writers * each
 
 
 def test_a_closed_hub_ends_every_stream(engine: Engine) -> None:
