@@ -1,5 +1,7 @@
 """Means with honest errors, percentiles over all seeds, minutes moved on the same arrivals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -80,6 +82,12 @@ def test_fifo_against_itself_moves_nothing() -> None:
     assert found.groups == found.in_turn
     assert found.saved_diseased is not None
     assert found.saved_diseased.mean == 0
+
+
+def test_a_larger_share_for_overdue_cases_is_paid_by_the_flagged() -> None:
+    plan = Plan(Policy.FIRSTREAD, some_traffic(4, 1.05), cases=4000, seeds=2, phi=0.0)
+    without, with_half = (experiment(replace(plan, phi=phi)).groups for phi in (0.0, 0.5))
+    assert (with_half["ai_positive"].mean or 0) > 1.2 * (without["ai_positive"].mean or 0)
 
 
 def test_the_same_seed_gives_the_same_figures() -> None:
