@@ -39,6 +39,8 @@ format: .venv/.complete ## put the code into shape
 bench: .venv/.complete ## seconds and memory of each stage, beside the limit and a peer; writes bench*.json
 	$(BIN)/python -m tests.bench --json bench.json
 	$(BIN)/python -m tests.bench.service --json bench-service.json
+	$(BIN)/python -m tests.bench.guarantees
+	$(BIN)/python -m tests.bench.agreement --json bench-agreement.json
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "error: Python 3.11, 3.12 or 3.13 is needed"; \

@@ -11,7 +11,7 @@ never leaves a reader idle.
     b = burst_min mu                             cases at once on top of it
 
 Time runs with the pool's day curve (:class:`DayCurve`), so that the morning peak is no excess. Why
-a bucket, and not turns between hospitals: ``docs/order.md``.
+a bucket, and not turns between hospitals: ``docs/order-theory.md``.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """The conditions under which the order keeps its promises, and what to say outside them.
 
-Measured in ``docs/order.md``: each limit is where a figure of the reference days begins to miss.
+Each limit is where a figure of the reference days begins to miss: ``docs/bench-order.md``.
 """
 
 from collections.abc import Mapping

@@ -19,7 +19,7 @@ may not read the overdue case does not spend the credit; it stays for the next w
 Everything is a function of its arguments: stored keys, the credit, and the time that is given. So
 it does not matter in which order cases were inserted, by how many processes, or what was restarted.
 Times lie on one clock, whichever: seconds in the service, minutes in the simulator. Figures that
-hold this order against others: ``docs/order.md``.
+hold this order against others: ``docs/order-theory.md``.
 """
 
 from collections.abc import Iterable, Sequence

@@ -64,6 +64,8 @@ class Pool:
     ----------
     sla_min
         Minutes to the due time for each class rank.
+    routine_sla_min
+        For each hospital, where their tiers differ in it; empty: that of ``sla_min`` for all.
     phi
         Share of the starts that is kept for overdue cases of a lower class.
     day_loads
@@ -77,6 +79,7 @@ class Pool:
     day_loads: tuple[float, ...]
     contracts: tuple[float, ...]
     sla_min: tuple[float, ...] = SLA_MIN
+    routine_sla_min: tuple[float, ...] = ()
     phi: float = 0.25
     rules: AllowanceRules = field(default_factory=AllowanceRules)
 
@@ -92,6 +95,15 @@ class Pool:
         return tuple(
             allowance_for(contract, 0.0, reads_per_min, self.rules) for contract in self.contracts
         )
+
+
+def slas(cases: Cases, pool: Pool) -> Floats:
+    """Return the minutes that each case may wait."""
+    found = np.array(pool.sla_min)[cases.rank]
+    if pool.routine_sla_min:
+        of_hospital = np.array(pool.routine_sla_min)[cases.hospital]
+        found = np.where(cases.rank == ROUTINE, of_hospital, found)
+    return found
 
 
 def flat_day(load: float) -> tuple[float, ...]:

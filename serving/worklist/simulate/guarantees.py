@@ -21,7 +21,7 @@ from statistics import fmean
 import numpy as np
 
 from serving.worklist.allowance import DAY_MIN
-from serving.worklist.simulate.cases import AI_CRITICAL, Cases, Floats, Pool
+from serving.worklist.simulate.cases import AI_CRITICAL, Cases, Floats, Pool, slas
 from serving.worklist.simulate.engine import fifo_waits_min, waits_min
 from serving.worklist.simulate.policies import Policy, line_up
 from serving.worklist.simulate.scenarios import DUMP_AT_MIN, Name, Scenario, draw
@@ -98,8 +98,7 @@ def measure_day(
             return _overload(cases, waits, pool)
         case Name.STORM:
             others = ~cases.is_flagged
-            sla_min = np.array(pool.sla_min)[cases.rank]
-            return {LATE: float(np.quantile((waits / sla_min)[others], 0.99))}
+            return {LATE: float(np.quantile((waits / slas(cases, pool))[others], 0.99))}
         case Name.DUMP:
             return _dump(cases, waits, pool, scenario.dumper)
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from serving.worklist import allowance, order
 from serving.worklist.order import Choice, Heads, Rule
-from serving.worklist.simulate.cases import ROUTINE, Cases, Floats, Ints, Pool
+from serving.worklist.simulate.cases import ROUTINE, Cases, Floats, Ints, Pool, slas
 
 Choose = Callable[[Heads, float, float, float], Choice | None]
 
@@ -48,7 +48,7 @@ class Line:
 def line_up(policy: Policy, cases: Cases, pool: Pool) -> Line:
     """Give every case its place under a policy."""
     one_class = np.full(len(cases), ROUTINE)
-    due_min = cases.arrived_min + np.array(pool.sla_min)[cases.rank]
+    due_min = cases.arrived_min + slas(cases, pool)
     match policy:
         case Policy.FIFO:
             return Line(one_class, cases.arrived_min, 0.0, order.choose)

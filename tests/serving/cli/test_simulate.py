@@ -1,12 +1,20 @@
 """``firstread simulate``: a document, a table, a picture, and a sentence for each mistake."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from firstread.errors import UsageError
+from serving.cli.simulate_options import Given, plans, reference_day
 from tests.serving.cli.conftest import Run
 
+NOTHING_GIVEN = Given(
+    "firstread", None, None, None, (), None, None, None, None, 0.25, "exponential", 0.5, None,
+    None, None, None, False,
+)  # fmt: skip
 SMALL = ("simulate", "--cases", 2000, "--seeds", 3)
 USUAL = (
     "--readers", 4, "--traffic", 0.9, "--mean-minutes", 10, "--prevalence", 0.1,
@@ -26,11 +34,9 @@ def test_it_prints_one_document_and_nothing_else(run: Run) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("--policy", "fifo", "--preemptive"),
-        ("--reading", "lognormal", "--cv", 0.7, "--readers", 1),
-        ("--reading", "fixed", "--day", "working", "--hospitals", 3),
-        ("--modality", "CT:12:0.6", "--modality", "CR:3:0.4", "--phi", 0.5),
-        ("--prevalence", 0),
+        ("--policy", "fifo", "--preemptive", "--reading", "fixed", "--readers", 1),
+        ("--reading", "lognormal", "--cv", 0.7, "--day", "working", "--hospitals", 3),
+        ("--modality", "CT:12:0.6", "--modality", "CR:3:0.4", "--phi", 0.5, "--prevalence", 0),
     ],
 )
 def test_every_option_runs(run: Run, words: tuple[object, ...]) -> None:
@@ -65,20 +71,14 @@ def test_operating_points_stand_side_by_side(run: Run) -> None:
     assert len(run(*words)[1].splitlines()) == 3
 
 
-@pytest.mark.parametrize("name", ["overload", "storm", "dump"])
-def test_a_scenario_tells_its_promises(run: Run, name: str) -> None:
-    code, out, err = run("simulate", "--scenario", name, "--seeds", 4, "--json")
-    document = json.loads(out)
-    assert (code, err) == (0, "")
-    assert (document["scenario"], document["seeds"], document["notes"]) == (name, 4, [])
-    assert all(promise["met"] for promise in document["promises"])
-
-
-def test_the_check_values_of_the_scenarios(run: Run) -> None:
-    found = {
-        name: json.loads(run("simulate", "--scenario", name, "--seeds", 2, "--json")[1])["figures"]
+def test_a_scenario_tells_its_promises_and_the_check_values(run: Run) -> None:
+    documents = {
+        name: json.loads(run("simulate", "--scenario", name, "--seeds", 2, "--json")[1])
         for name in ("overload", "storm", "dump")
     }
+    assert all(kept["met"] for one in documents.values() for kept in one["promises"])
+    assert [one["notes"] for one in documents.values()] == [[], [], []]
+    found = {name: one["figures"] for name, one in documents.items()}
     assert found["overload"]["others_longest_to_fifo"]["by_seed"] == [
         pytest.approx(1.1240, abs=5e-5),
         pytest.approx(1.1472, abs=5e-5),
@@ -132,29 +132,53 @@ def test_a_plot_that_cannot_be_written_is_an_error_of_the_output(run: Run, tmp_p
 
 @pytest.mark.parametrize(
     "words",
-    [
-        ("--policy", "best"),
-        ("--reading", "gamma"),
-        ("--readers", 0),
-        ("--traffic", 0),
-        ("--sensitivity", 1.1),
-        ("--seeds", 0),
-        ("--cases", 0),
-        ("--preemptive",),
-        ("--modality", "CT:12"),
-        ("--modality", "CT:0:1"),
-        ("--modality", "CT:9:1", "--mean-minutes", 9),
-        ("--roc", "0.9"),
-        ("--roc", "2:0.5"),
-        ("--day", "night"),
-        ("--plot", "waits.pdf"),
-        ("--scenario", "flood"),
-        ("--scenario", "dump", "--cases", 5),
-        ("--scenario", "dump", "--preemptive"),
-    ],
+    [("--policy", "best"), ("--sensitivity", 1.1), ("--seeds", 0), ("--plot", "waits.pdf")],
 )
 def test_a_mistake_is_one_line_and_a_hint(run: Run, words: tuple[object, ...]) -> None:
     code, out, err = run("simulate", *words)
     assert (code, out) == (2, "")
     assert err.startswith("error[usage]")
     assert "hint: " in err
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"reading": "gamma"},
+        {"is_preemptive": True},
+        {"modalities": ("CT:12",)},
+        {"modalities": ("CT:0:1",)},
+        {"modalities": ("CT:9:1",), "mean_minutes": 9.0},
+        {"roc": "0.9"},
+        {"roc": "2:0.5"},
+        {"day": "night"},
+    ],
+)
+def test_what_cannot_be_simulated_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as refused:
+        plans(replace(NOTHING_GIVEN, **change))
+    assert refused.value.advice
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("flood", {}),
+        ("dump", {"cases": 5}),
+        ("dump", {"is_preemptive": True}),
+        ("storm", {"roc": "0.9:0.9"}),
+        ("storm", {"day": "flat"}),
+    ],
+)
+def test_what_means_nothing_on_a_reference_day_is_refused(
+    name: str, change: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError):
+        reference_day(name, replace(NOTHING_GIVEN, **change))
+
+
+def test_what_is_given_changes_the_reference_day() -> None:
+    day = reference_day("storm", replace(NOTHING_GIVEN, readers=4, traffic=0.5, prevalence=0.2))
+    assert (day.scenario.readers, day.scenario.prevalence) == (4, 0.2)
+    assert day.scenario.flagged_share is None
+    assert day.scenario.day_loads == pytest.approx([0.5] * 24)

@@ -32,4 +32,4 @@ def cases_of(seed: int, n: int) -> Cases:
     )
 
 
-some_cases = st.builds(cases_of, st.integers(0, 10**6), st.integers(1, 40))
+some_cases = st.builds(cases_of, st.integers(0, 10**6), st.integers(1, 25))

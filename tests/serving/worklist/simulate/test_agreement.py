@@ -10,7 +10,7 @@ from serving.worklist.simulate.theory import Station, means
 from serving.worklist.simulate.traffic import draw_traffic
 from tests.serving.worklist.simulate.builders import USUAL, some_traffic
 
-SEEDS, CASES = 12, 8_000
+SEEDS, CASES = 10, 5_000
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def test_every_promise_is_kept(name: Name) -> None:
 
 
 def test_a_storm_may_last_three_days() -> None:
-    days = measure(Name.STORM, THREE_DAYS, Policy.FIRSTREAD, 20)
+    days = measure(Name.STORM, THREE_DAYS, Policy.FIRSTREAD, 10)
     assert all(kept.is_met for kept in judge(Name.STORM, days))
 
 
@@ -46,7 +46,7 @@ def test_a_token_for_any_class_starves_the_others_in_a_storm(
         return of_lower(heads, 0, now)
 
     monkeypatch.setattr(order, "most_overdue", of_any)
-    days = measure(Name.STORM, THREE_DAYS, Policy.FIRSTREAD, 20)
+    days = measure(Name.STORM, THREE_DAYS, Policy.FIRSTREAD, 10)
     assert not any(kept.is_met for kept in judge(Name.STORM, days))
 
 
@@ -66,5 +66,5 @@ def test_without_a_token_a_storm_starves_the_others() -> None:
     ],
 )
 def test_the_other_policies_break_a_promise(name: Name, policy: Policy) -> None:
-    days = measure(name, SCENARIOS[name], policy, 10)
+    days = measure(name, SCENARIOS[name], policy, 5)
     assert not all(kept.is_met for kept in judge(name, days))
