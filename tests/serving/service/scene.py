@@ -36,8 +36,9 @@ from tests.serving.databases import make_empty_database, setting_of
 
 Found = TypeVar("Found")
 
-# As short as the machines of tests allow: a lease must outlast a busy moment.
-QUICK = {"settle_s": 0.3, "lease_s": 1.5, "heartbeat_s": 0.3, "pause_s": 0.2, "threads": 1}
+# As short as the machines of tests allow: a lease must outlast a busy moment. Pauses double: one
+# that is killed ten times over waits for half a second.
+QUICK = {"settle_s": 0.3, "lease_s": 1.5, "heartbeat_s": 0.3, "pause_s": 0.001, "threads": 1}
 PATIENCE_S = 120.0
 FILE = "firstread.sqlite"
 
@@ -156,6 +157,11 @@ class Room:
             process.wait()
         self.store.close()
         self.database.dispose()
+
+
+def ray_folder(room: Room) -> Path:
+    """Return the folder of the local Ray that was started last."""
+    return Path(room.logged("ray started")[-1]["folder"])
 
 
 @contextmanager
