@@ -19,7 +19,13 @@ from starlette.responses import PlainTextResponse, Response
 
 from firstread.errors import FirstreadError
 from firstread.messages import sentence
-from serving.errors import BadRequest, NotAuthenticated, TooManyRequests, Unavailable
+from serving.errors import (
+    BadRequest,
+    DatabaseBusy,
+    NotAuthenticated,
+    TooManyRequests,
+    Unavailable,
+)
 from serving.http.pages import render, speaks
 
 log = logging.getLogger(__name__)
@@ -29,8 +35,10 @@ MEDIA_TYPE = "application/problem+json"
 PROGRAMS = ("/api/", "/dicom-web/", "/events", "/healthz", "/readyz", "/metrics")
 MOST_PLACES = 8
 CHALLENGE = 'Bearer realm="firstread"'
-# When to come back after 503: a full disk or a locked database lasts longer than a moment.
+# When to come back after 503: a full disk or a database that is gone lasts longer than a moment.
 RETRY_AFTER_S = 30
+# Who was in the way is gone by then.
+BUSY_RETRY_AFTER_S = 5
 TITLED = frozenset({400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 421, 422, 429, 500, 503})
 # What a person can do about it; about all others the same as about 400.
 ADVISED = frozenset({400, 403, 404, 429, 503})
@@ -118,6 +126,8 @@ def headers_of(error: FirstreadError) -> dict[str, str]:
             return {"WWW-Authenticate": CHALLENGE}
         case TooManyRequests():
             return {"Retry-After": str(max(1, round(error.retry_after_s + 0.5)))}
+        case DatabaseBusy():
+            return {"Retry-After": str(BUSY_RETRY_AFTER_S)}
         case Unavailable():
             return {"Retry-After": str(RETRY_AFTER_S)}
         case _:

@@ -17,6 +17,8 @@ from tests.serving.house import PASSWORD, stored
 from tests.serving.together import at_once, while_open
 from tests.serving.worklist.cases import ACase, add_cases, add_sites
 
+pytestmark = pytest.mark.slow
+
 NOW = 1_800_000_000.0
 MANY = 12
 

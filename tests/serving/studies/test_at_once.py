@@ -21,6 +21,8 @@ from tests.serving.studies.a_study import LEASE_S, PAUSE_S, QUIET_S, Archive, an
 from tests.serving.studies.test_retry import LATER, quarantined
 from tests.serving.together import at_once, insist, while_open
 
+pytestmark = pytest.mark.slow
+
 NAMES = tuple(f"study {number}" for number in range(6))
 IMAGES = 10
 SENDERS, WORKERS = 2, 3
@@ -123,7 +125,6 @@ def test_an_instance_sent_by_several_at_once_is_filed_once(archive: Archive) -> 
     assert study["generation"] == 1
 
 
-@pytest.mark.slow
 def test_whatever_happens_at_once_ends_with_one_result_of_all_images(archive: Archive) -> None:
     name_of = {uid_from(name): name for name in NAMES}
     analysed = {name: archive.analysed(8.0, study=name) for name in NAMES}
