@@ -135,9 +135,8 @@ def dropping() -> Iterator[None]:
     try:
         yield
     finally:
-        for name in _made[before:]:
-            _command(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        del _made[before:]
+        while len(_made) > before:
+            _command(f"DROP DATABASE IF EXISTS {_made.pop()} WITH (FORCE)")
 
 
 def _name(file: Path) -> str:
@@ -159,7 +158,7 @@ def _command(statement: str) -> None:
 
 @cache
 def _server(url: str) -> Engine:
-    return create_engine(url, isolation_level="AUTOCOMMIT", pool_size=1)
+    return create_engine(url, isolation_level="AUTOCOMMIT", pool_size=1, pool_pre_ping=True)
 
 
 @cache

@@ -3,16 +3,14 @@
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 
 from serving.database.engine import writing
-from serving.errors import DatabaseBusy
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")
-P = ParamSpec("P")
 
 
 def at_once(work: Callable[[Given], Result], given: Iterable[Given]) -> list[Result]:
@@ -41,12 +39,3 @@ def while_open(
         threading.Event().wait(0.5)
         # The transaction ends first, then the thread is waited for.
     return begun
-
-
-def insist(work: Callable[P, Result], *args: P.args, **options: P.kwargs) -> Result:
-    """Do it again until nobody is in the way, as workers and senders do."""
-    while True:
-        try:
-            return work(*args, **options)
-        except DatabaseBusy:
-            continue

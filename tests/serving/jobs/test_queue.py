@@ -18,6 +18,7 @@ from serving.database.tables import jobs, sites, studies
 from serving.jobs import queue
 from serving.jobs.queue import Job, JobState
 from tests.serving.databases import a_database, plan_of
+from tests.serving.together import at_once
 
 NOW = 1_000_000.0
 LEASE_S = 60.0
@@ -259,6 +260,14 @@ def test_many_workers_at_once_never_get_the_same_job(database: str, tmp_path: Pa
     engine.dispose()
     assert not failed
     assert sorted(job.study_id for job in taken) == list(range(1, 61))
+
+
+@pytest.mark.slow
+def test_who_claims_at_the_same_moment_gets_a_job_while_there_is_one(engine: Engine) -> None:
+    at_once(lambda study_id: enqueue(engine, study_id), range(1, STUDIES + 1))
+    taken = at_once(lambda number: must_claim(engine, f"w{number}"), range(STUDIES))
+    assert sorted(job.study_id for job in taken) == list(range(1, STUDIES + 1))
+    assert claim(engine) is None
 
 
 def test_the_first_job_is_found_by_an_index(engine: Engine) -> None:

@@ -81,7 +81,7 @@ def test_a_server_that_goes_away_under_load_and_comes_back_costs_nothing(
         sending.join(300)
         assert not sending.is_alive()
         room.wait(lambda: len(room.states()) == len(studies) and room.is_settled())
-        assert httpx.get(f"{up.url}/readyz", timeout=30).status_code == 200
+        room.wait(lambda: httpx.get(f"{up.url}/readyz", timeout=30).status_code == 200)
         # Nobody had to be started again for it.
         assert up.process.poll() is None
         assert len(room.logged("started")) == 3

@@ -19,7 +19,7 @@ from serving.studies.retry import retry
 from tests.serving.databases import only_postgresql
 from tests.serving.studies.a_study import LEASE_S, PAUSE_S, QUIET_S, Archive, an_instance, rows_of
 from tests.serving.studies.test_retry import LATER, quarantined
-from tests.serving.together import at_once, insist, while_open
+from tests.serving.together import at_once, while_open
 
 pytestmark = pytest.mark.slow
 
@@ -126,6 +126,7 @@ def test_an_instance_sent_by_several_at_once_is_filed_once(archive: Archive) -> 
 
 
 def test_whatever_happens_at_once_ends_with_one_result_of_all_images(archive: Archive) -> None:
+    """And nobody is told to come back: rows are locked in one order, so none waits in a circle."""
     name_of = {uid_from(name): name for name in NAMES}
     analysed = {name: archive.analysed(8.0, study=name) for name in NAMES}
     clock = count(LATER, queue.LONGEST_PAUSE_S)
@@ -136,7 +137,7 @@ def test_whatever_happens_at_once_ends_with_one_result_of_all_images(archive: Ar
         # Senders share the images of each study.
         for image in range(number, IMAGES, SENDERS):
             for name in NAMES:
-                insist(archive.receive, an_instance(image, study=name))
+                archive.receive(an_instance(image, study=name))
         sent.wait()
         all_received.set()
 
@@ -144,23 +145,19 @@ def test_whatever_happens_at_once_ends_with_one_result_of_all_images(archive: Ar
         while not all_received.is_set() or number_of_open(archive):
             # Quiet at once, so every study settles many times; no pause lasts.
             now = next(clock)
-            assert insist(settle, archive.engine, now, QUIET_S).failed == {}
-            job = insist(archive.claim, now)
-            begun = insist(begin, archive.engine, job, now) if job is not None else None
+            assert settle(archive.engine, now, QUIET_S).failed == {}
+            job = archive.claim(now)
+            begun = begin(archive.engine, job, now) if job is not None else None
             if job is None or begun is None:
                 continue
             if number or all_received.is_set():
                 result = analysed[name_of[begun.study_uid]]
-                insist(archive.finish, job, result, now=now)
+                archive.finish(job, result, now=now)
             else:
                 # One worker loses what it holds, and so do others in the middle of theirs.
                 over = now + LEASE_S + 1
-                assert (
-                    insist(
-                        recover, archive.engine, over, LEASE_S, 10_000, first_pause_s=PAUSE_S
-                    ).failed
-                    == {}
-                )
+                taken = recover(archive.engine, over, LEASE_S, 10_000, first_pause_s=PAUSE_S)
+                assert taken.failed == {}
 
     acts = [(send, number) for number in range(SENDERS)]
     acts += [(work, number) for number in range(WORKERS)]
