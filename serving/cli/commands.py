@@ -17,6 +17,7 @@ from serving.cli import (
     phantom,
     ray,
     send,
+    simulate,
     sites,
     tokens,
     train,
@@ -57,6 +58,7 @@ def _options(
 app.command("analyse")(analyse.analyse)
 app.command("phantom")(phantom.phantom)
 app.command("send")(send.send)
+app.command("simulate")(simulate.simulate)
 app.command("train")(train.train)
 app.command("up")(up.up)
 app.command("version")(version.version)

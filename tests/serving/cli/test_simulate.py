@@ -1,0 +1,160 @@
+"""``firstread simulate``: a document, a table, a picture, and a sentence for each mistake."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.serving.cli.conftest import Run
+
+SMALL = ("simulate", "--cases", 2000, "--seeds", 3)
+USUAL = (
+    "--readers", 4, "--traffic", 0.9, "--mean-minutes", 10, "--prevalence", 0.1,
+    "--sensitivity", 0.9, "--specificity", 0.9,
+)  # fmt: skip
+
+
+def test_it_prints_one_document_and_nothing_else(run: Run) -> None:
+    code, out, err = run(*SMALL, *USUAL, "--policy", "strict", "--json")
+    document = json.loads(out)
+    assert (code, err) == (0, "")
+    assert document["classes"]["all"]["n"] == 6000
+    assert document["classes"]["ai_positive"]["mean_wait_minutes"] < 4
+    assert document["standard_error"]["all"] > 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--policy", "fifo", "--preemptive"),
+        ("--reading", "lognormal", "--cv", 0.7, "--readers", 1),
+        ("--reading", "fixed", "--day", "working", "--hospitals", 3),
+        ("--modality", "CT:12:0.6", "--modality", "CR:3:0.4", "--phi", 0.5),
+        ("--prevalence", 0),
+    ],
+)
+def test_every_option_runs(run: Run, words: tuple[object, ...]) -> None:
+    code, out, _ = run(*SMALL, *words, "--json")
+    assert code == 0
+    assert json.loads(out)["classes"]["all"]["n"] == 6000
+
+
+def test_the_table_shows_minutes_saved_with_their_interval_and_what_to_think_of_them(
+    run: Run,
+) -> None:
+    code, out, err = run(*SMALL, "--readers", 3, "--policy", "firstread")
+    assert code == 0
+    assert "saved for the diseased" in out
+    assert " to " in out.split("saved for the diseased")[1].splitlines()[0]
+    assert "with fewer than 4" in err
+
+
+def test_a_quiet_team_is_told(run: Run) -> None:
+    _, _, err = run(*SMALL, "--readers", 8, "--traffic", 0.4, "--policy", "strict")
+    assert "No benefit to expect" in err
+
+
+def test_operating_points_stand_side_by_side(run: Run) -> None:
+    words = (*SMALL, "--traffic", 0.9, "--roc", "0.99:0.5,0.5:0.95")
+    points = json.loads(run(*words, "--json")[1])["points"]
+    assert [(one["sensitivity"], one["specificity"]) for one in points] == [
+        (0.99, 0.5),
+        (0.5, 0.95),
+    ]
+    assert points[0]["flagged_share"] == pytest.approx(0.549)
+    assert len(run(*words)[1].splitlines()) == 3
+
+
+@pytest.mark.parametrize("name", ["overload", "storm", "dump"])
+def test_a_scenario_tells_its_promises(run: Run, name: str) -> None:
+    code, out, err = run("simulate", "--scenario", name, "--seeds", 4, "--json")
+    document = json.loads(out)
+    assert (code, err) == (0, "")
+    assert (document["scenario"], document["seeds"], document["notes"]) == (name, 4, [])
+    assert all(promise["met"] for promise in document["promises"])
+
+
+def test_the_check_values_of_the_scenarios(run: Run) -> None:
+    found = {
+        name: json.loads(run("simulate", "--scenario", name, "--seeds", 2, "--json")[1])["figures"]
+        for name in ("overload", "storm", "dump")
+    }
+    assert found["overload"]["others_longest_to_fifo"]["by_seed"] == [
+        pytest.approx(1.1240, abs=5e-5),
+        pytest.approx(1.1472, abs=5e-5),
+    ]
+    assert found["storm"]["others_p99_to_sla"]["by_seed"] == [
+        pytest.approx(1.218, abs=5e-4),
+        pytest.approx(1.191, abs=5e-4),
+    ]
+    assert found["dump"]["other_hospitals_p95_to_fifo"]["by_seed"] == [
+        pytest.approx(0.0493, abs=5e-5),
+        pytest.approx(0.0748, abs=5e-5),
+    ]
+
+
+def test_a_changed_scenario_says_that_it_lies_outside_the_conditions(run: Run) -> None:
+    words = ("--readers", 3, "--specificity", 0.8, "--traffic", 0.9, "--phi", 0.1)
+    code, out, err = run("simulate", "--scenario", "dump", "--seeds", 2, *words)
+    assert code == 0
+    assert "most-seeds" in out
+    notes = [line for line in err.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 4
+
+
+def test_a_policy_that_breaks_a_promise_is_shown_to_do_so(run: Run) -> None:
+    out = run("simulate", "--scenario", "storm", "--seeds", 4, "--policy", "strict")[1]
+    assert "MISSED" in out
+
+
+@pytest.mark.parametrize(
+    ("suffix", "begins"), [("svg", b"<svg xmlns"), ("png", b"\x89PNG"), ("SVG", b"<svg xmlns")]
+)
+def test_a_plot_is_drawn(run: Run, tmp_path: Path, suffix: str, begins: bytes) -> None:
+    path = tmp_path / f"waits.{suffix}"
+    assert run(*SMALL, "--plot", path)[0] == 0
+    assert path.read_bytes().startswith(begins)
+
+
+def test_a_scenario_and_operating_points_are_drawn_too(run: Run, tmp_path: Path) -> None:
+    day, points = tmp_path / "day.svg", tmp_path / "points.svg"
+    assert run("simulate", "--scenario", "storm", "--seeds", 2, "--plot", day)[0] == 0
+    assert run(*SMALL, "--roc", "0.9:0.9,0.8:0.95", "--plot", points)[0] == 0
+    assert b"seed 1" in day.read_bytes()
+    assert b"Se 0.8, Sp 0.95" in points.read_bytes()
+
+
+def test_a_plot_that_cannot_be_written_is_an_error_of_the_output(run: Run, tmp_path: Path) -> None:
+    code, _, err = run(*SMALL, "--plot", tmp_path / "nowhere" / "waits.svg")
+    assert code == 7
+    assert err.startswith("error[output-unwritable]")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--policy", "best"),
+        ("--reading", "gamma"),
+        ("--readers", 0),
+        ("--traffic", 0),
+        ("--sensitivity", 1.1),
+        ("--seeds", 0),
+        ("--cases", 0),
+        ("--preemptive",),
+        ("--modality", "CT:12"),
+        ("--modality", "CT:0:1"),
+        ("--modality", "CT:9:1", "--mean-minutes", 9),
+        ("--roc", "0.9"),
+        ("--roc", "2:0.5"),
+        ("--day", "night"),
+        ("--plot", "waits.pdf"),
+        ("--scenario", "flood"),
+        ("--scenario", "dump", "--cases", 5),
+        ("--scenario", "dump", "--preemptive"),
+    ],
+)
+def test_a_mistake_is_one_line_and_a_hint(run: Run, words: tuple[object, ...]) -> None:
+    code, out, err = run("simulate", *words)
+    assert (code, out) == (2, "")
+    assert err.startswith("error[usage]")
+    assert "hint: " in err
