@@ -19,6 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from firstread.errors import ConfigurationError, OutputError
+from firstread.messages import Language, sentence
 from serving.accounts import demonstration
 from serving.accounts.users import FIRST_ADMIN, ensure_first_admin
 from serving.archive.store import Store
@@ -28,6 +29,7 @@ from serving.service import logs
 from serving.service.processes import child_environment
 from serving.service.supervisor import Supervisor
 from serving.settings import Settings, refuse_unknown
+from serving.worklist.cautions import cautions
 from serving.worklist.store import align_ranks
 from serving.worklist.urgency import UrgencyPolicy, read_policy
 
@@ -61,6 +63,7 @@ def up(settings: Settings, tell: Callable[[str], None]) -> None:
         signal.signal(number, end)
     refuse_unknown(os.environ)
     policy = read_policy(settings.urgency)
+    tell_cautions(policy, tell)
     check_demonstration(settings)
     check_package(settings, policy)
     make_data_folder(settings)
@@ -93,6 +96,14 @@ def up(settings: Settings, tell: Callable[[str], None]) -> None:
 
             supervisor.run(on_ready)
         database.dispose()
+
+
+def tell_cautions(policy: UrgencyPolicy, tell: Callable[[str], None]) -> None:
+    """Tell what in the rules of urgency lies outside of what the worklist was proved with."""
+    for caution in cautions(policy):
+        log.warning("rules of urgency", extra={"caution": caution.code, **caution.values})
+        for language in Language:
+            tell(sentence(f"urgency.caution.{caution.code}", language, **caution.values))
 
 
 @contextmanager

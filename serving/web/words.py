@@ -15,6 +15,7 @@ from inference.gate.reasons import Code
 from serving.events.log import Event
 from serving.worklist.states import AiState, OrderedClass, UrgencyClass
 from serving.worklist.store import Row
+from serving.worklist.storm_guard import Alarm, AlarmCode
 from serving.worklist.summary import Failure
 
 # Letters of the classes by their place on the list.
@@ -109,6 +110,20 @@ def why_words(reasons: tuple[Mapping[str, Any], ...], language: Language) -> str
 def reason_words(reason: Mapping[str, Any], language: Language) -> str:
     """Return the sentence of one reason of :func:`serving.worklist.urgency.judge_urgency`."""
     return sentence(f"page.why.{reason['code']}", language, **_numbers(reason["values"]))
+
+
+def alarm_words(alarm: Alarm, where: str, language: Language) -> str:
+    """Return the sentence of an alarm of the storm guard.
+
+    Parameters
+    ----------
+    where
+        Name of the hospital whose case raised it; an alarm of all small ones does not name it.
+    """
+    if not alarm.is_of_site:
+        where = sentence("page.alarm.small-sites", language)
+    values = {name: f"{value:.3g}" for name, value in alarm.values.items()}
+    return sentence(f"page.alarm.{alarm.code}", language, where=where, **values)
 
 
 def ai_words(state: AiState, summary: Mapping[str, Any], language: Language) -> AiWords:
@@ -252,6 +267,7 @@ def dynamic_keys() -> set[str]:
         *(f"page.failure.{failure}" for failure in Failure),
         *(f"page.event.{kind}" for kind in Kind),
         *(f"page.code.{code}" for code in Code),
+        *(f"page.alarm.{code}" for code in AlarmCode),
         *(f"page.sex.{sex}" for sex in "FMO"),
         "page.ai.finding",
         "page.ai.findings",

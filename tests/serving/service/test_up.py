@@ -19,6 +19,8 @@ import pytest
 from serving.database.engine import reading
 from serving.database.tables import cases, jobs
 from serving.jobs import workers
+from serving.service.up import tell_cautions
+from serving.worklist.urgency import read_policy
 from tests.serving.service.scene import (
     Room,
     Up,
@@ -198,6 +200,17 @@ def test_alerts_at_a_point_that_the_package_lacks_are_refused(tmp_path: Path) ->
     done = run_up(tmp_path, {"urgency": str(path)})
     assert done.returncode == 8
     assert "no operating point 'fewer_alerts'" in done.stderr
+
+
+def test_rules_that_promise_less_are_told_in_both_languages_and_keep_nothing_from_starting(
+    tmp_path: Path,
+) -> None:
+    rules = (files("configs") / "urgency.yaml").read_text("utf-8")
+    path = tmp_path / "mine.yaml"
+    path.write_text(rules.replace("share: 0.25", "share: 0.2"), "utf-8")
+    told: list[str] = []
+    tell_cautions(read_policy(path), told.append)
+    assert ["0.225" in line for line in told] == [True, True]
 
 
 def test_a_port_that_is_taken_is_said_so(tmp_path: Path) -> None:
