@@ -56,5 +56,5 @@ bench: .venv/.complete ## seconds and memory of each stage, beside the limit and
 .venv/.complete: .venv/bin/python pyproject.toml constraints.txt
 	@echo "installing everything for development into .venv; this downloads PyTorch"
 	@echo "(for its small CPU build set pip's find-links or extra index first, see docs/development.md) ..."
-	@$(PIP) --editable '.[cpu,ray,training,test]'
+	@$(PIP) --editable '.[cpu,postgresql,ray,training,test]'
 	@touch $@ .venv/.serving

@@ -85,6 +85,12 @@ class Unavailable(FirstreadError):
     http_status = 503
 
 
+class DatabaseBusy(Unavailable):
+    """Others hold what is wanted, or ask too much at once; nothing was kept, send again later."""
+
+    code = "database-busy"
+
+
 class ObjectDamaged(FirstreadError):
     """Stored bytes are no longer those that were acknowledged; they are never served."""
 

@@ -8,8 +8,9 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-SEARCH_CHARACTERS = 1000
-"""Of the columns ``search`` in studies and cases."""
+SEARCH_CHARACTERS = 600
+"""Of the columns ``search`` in studies and cases: of four bytes each, and with the rest of its row,
+they must fit the 2,704 bytes that an index of PostgreSQL takes."""
 
 # Between components (^) and groups (=) of a name, between values, and blanks of every kind. Marks
 # of writing direction are of no width and no meaning here.

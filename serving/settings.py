@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from firstread.errors import ConfigurationError
@@ -23,6 +23,26 @@ MIB = 1 << 20
 GIB = 1 << 30
 
 
+DRIVERS = frozenset({"sqlite", "sqlite+pysqlite", "postgresql+psycopg"})
+
+
+def _checked_url(url: str) -> str:
+    """Refuse what is no URL of a database; without a word of it, for it may hold a password."""
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        driver = make_url(url).drivername
+    except (ArgumentError, ValueError):
+        driver = ""
+    if driver not in DRIVERS:
+        raise ValueError(
+            "is neither sqlite:////PATH nor postgresql+psycopg://USER:PASSWORD@HOST/DATABASE "
+            "(signs like @ : / ? # in a password are written as %40 %3A %2F %3F %23)"
+        ) from None
+    return url
+
+
 class Settings(BaseSettings):
     """All settings; frozen, and read once at the start of a process.
 
@@ -31,7 +51,8 @@ class Settings(BaseSettings):
     data
         Folder of database and store.
     database
-        SQLAlchemy URL of an SQLite file; default: one in ``data``.
+        SQLAlchemy URL, ``sqlite:////path`` or ``postgresql+psycopg://...``; default: a file of
+        SQLite in ``data``. It may hold a password: no error and no log line quotes it.
     host, port
         Where the service listens.
     hosts
@@ -86,11 +107,12 @@ class Settings(BaseSettings):
         Set behind TLS: cookies are sent over https only.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     data: Path = Path("var")
-    # Others lose events that commit out of order, and none was run yet.
-    database: Annotated[str, Field(pattern=r"^sqlite(\+\w+)?://")] | None = None
+    database: Annotated[str, AfterValidator(_checked_url)] | None = Field(default=None, repr=False)
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8042
     hosts: str = ""

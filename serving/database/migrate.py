@@ -12,11 +12,9 @@ from sqlalchemy import Connection, Engine, inspect, text
 
 from firstread.errors import ConfigurationError
 from serving.database.engine import writing
+from serving.database.locks import Lock, hold, set_limits
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-
-# Any number, the same in all processes.
-_LOCK = 4_715_322
 
 # Locks of SQLite are lost or lie on these (sqlite.org/howtocorrupt.html, section 2).
 _NETWORK = frozenset(
@@ -56,8 +54,9 @@ def migrate(engine: Engine) -> None:
         refuse_network_filesystem(Path(file))
         Path(file).parent.mkdir(parents=True, exist_ok=True)
     with writing(engine) as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        # A large table takes its time, and who comes second waits for the first.
+        set_limits(connection, lock_ms=0, statement_ms=0)
+        hold(connection, Lock.MIGRATION)
         _upgrade(connection)
 
 

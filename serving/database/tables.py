@@ -3,10 +3,14 @@
 Times are seconds since 1970 in UTC, UIDs are text, hashes are hexadecimal SHA-256 and at the same
 time the key of an object in the store. Rows of ``events`` and ``views`` are only ever added.
 Alembic's migrations make these tables; a test holds the two against each other.
+
+Texts are compared by code point, and numbers of rows and bytes have 64 bits, on every database:
+SQLite does so by itself, PostgreSQL is told.
 """
 
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
@@ -22,6 +26,7 @@ from sqlalchemy import (
     text,
     true,
 )
+from sqlalchemy.types import TypeEngine
 
 metadata = MetaData(
     naming_convention={
@@ -32,6 +37,17 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+def _id() -> Column[int]:
+    """Make the first column of a table: a number that the database gives."""
+    # SQLite numbers rows by itself in a column of exactly this type, which has 64 bits there.
+    return Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+
+
+def _text(characters: int) -> TypeEngine[str]:
+    """Return the type of a text; PostgreSQL would sort it by the locale of its server."""
+    return String(characters).with_variant(String(characters, collation="C"), "postgresql")
 
 
 def _one_of(column: str, *words: str) -> CheckConstraint:
@@ -47,29 +63,29 @@ _ORDERED = ("stat", "urgent", "routine", "backlog")
 sites = Table(
     "sites",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("code", String(32), nullable=False, unique=True),
-    Column("name", String(200), nullable=False),
+    _id(),
+    Column("code", _text(32), nullable=False, unique=True),
+    Column("name", _text(200), nullable=False),
     # The class of a study for which the sender orders none.
-    Column("ordered_class", String(16), nullable=False, server_default="routine"),
+    Column("ordered_class", _text(16), nullable=False, server_default="routine"),
     # "on_arrival": every study is applied for at once; "by_hand": somebody applies.
-    Column("application", String(16), nullable=False, server_default="on_arrival"),
+    Column("application", _text(16), nullable=False, server_default="on_arrival"),
     Column("created_at", Double, nullable=False),
 )
 
 users = Table(
     "users",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("name", String(64), nullable=False, unique=True),
-    Column("password_hash", String(200), nullable=False),
-    Column("role", String(16), nullable=False),
+    _id(),
+    Column("name", _text(64), nullable=False, unique=True),
+    Column("password_hash", _text(200), nullable=False),
+    Column("role", _text(16), nullable=False),
     # None: all sites.
     Column("site_id", ForeignKey("sites.id")),
     # zh-CN or en; None: as the browser asks.
-    Column("language", String(8)),
+    Column("language", _text(8)),
     # light or dark; None: as the browser asks.
-    Column("theme", String(8)),
+    Column("theme", _text(8)),
     Column("is_active", Boolean, nullable=False, server_default=true()),
     # Its password is in the documentation: logs in on loopback and with demonstration data only.
     Column("is_demonstration", Boolean, nullable=False, server_default=false()),
@@ -80,9 +96,9 @@ users = Table(
 sessions = Table(
     "sessions",
     metadata,
-    Column("sha256", String(64), primary_key=True),
+    Column("sha256", _text(64), primary_key=True),
     Column("user_id", ForeignKey("users.id"), nullable=False, index=True),
-    Column("csrf_token", String(64), nullable=False),
+    Column("csrf_token", _text(64), nullable=False),
     Column("created_at", Double, nullable=False),
     Column("seen_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False),
@@ -91,9 +107,9 @@ sessions = Table(
 log_in_failures = Table(
     "log_in_failures",
     metadata,
-    Column("id", Integer, primary_key=True),
+    _id(),
     # SHA-256 of what is throttled, a name or an address: people type passwords as names.
-    Column("subject", String(64), nullable=False),
+    Column("subject", _text(64), nullable=False),
     Column("at", Double, nullable=False),
     Index(None, "subject", "at"),
 )
@@ -101,10 +117,10 @@ log_in_failures = Table(
 tokens = Table(
     "tokens",
     metadata,
-    Column("id", Integer, primary_key=True),
+    _id(),
     Column("site_id", ForeignKey("sites.id"), nullable=False),
-    Column("label", String(100), nullable=False),
-    Column("sha256", String(64), nullable=False, unique=True),
+    Column("label", _text(100), nullable=False),
+    Column("sha256", _text(64), nullable=False, unique=True),
     Column("created_at", Double, nullable=False),
     Column("used_at", Double),
     Column("revoked_at", Double),
@@ -113,13 +129,13 @@ tokens = Table(
 views = Table(
     "views",
     metadata,
-    Column("id", Integer, primary_key=True),
+    _id(),
     # Who looked: one of the two.
     Column("user_id", ForeignKey("users.id")),
     Column("token_id", ForeignKey("tokens.id")),
     Column("case_id", ForeignKey("cases.id"), nullable=False),
     # What was looked at: "case", "seg.dcm", "key_images/1.png", "dicom", ...
-    Column("what", String(64), nullable=False),
+    Column("what", _text(64), nullable=False),
     Column("at", Double, nullable=False),
     Index(None, "case_id", "at"),
     CheckConstraint("(user_id IS NULL) <> (token_id IS NULL)", name="looker"),
@@ -130,8 +146,8 @@ views = Table(
 studies = Table(
     "studies",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("study_uid", String(64), nullable=False, unique=True),
+    _id(),
+    Column("study_uid", _text(64), nullable=False, unique=True),
     # Who sent it first; nobody else may add to it or see it.
     Column("site_id", ForeignKey("sites.id"), nullable=False, index=True),
     # Raised by every request that adds an image; an analysis of an older one does not count.
@@ -139,17 +155,17 @@ studies = Table(
     Column("received_at", Double, nullable=False),
     # Of the last image; what settles is a study with images.
     Column("image_received_at", Double),
-    Column("patient_name", String(400), nullable=False),
-    Column("patient_id", String(200), nullable=False),
-    Column("birth_date", String(8), nullable=False),
-    Column("sex", String(16), nullable=False),
-    Column("study_date", String(8), nullable=False),
-    Column("study_time", String(16), nullable=False),
-    Column("accession_number", String(200), nullable=False),
-    Column("description", String(400), nullable=False),
-    Column("referring_physician", String(400), nullable=False, server_default=""),
+    Column("patient_name", _text(400), nullable=False),
+    Column("patient_id", _text(200), nullable=False),
+    Column("birth_date", _text(8), nullable=False),
+    Column("sex", _text(16), nullable=False),
+    Column("study_date", _text(8), nullable=False),
+    Column("study_time", _text(16), nullable=False),
+    Column("accession_number", _text(200), nullable=False),
+    Column("description", _text(400), nullable=False),
+    Column("referring_physician", _text(400), nullable=False, server_default=""),
     # Study ID (0020,0010), the sender's own number.
-    Column("study_number", String(64), nullable=False, server_default=""),
+    Column("study_number", _text(64), nullable=False, server_default=""),
     # Declared character sets (joined by a backslash) -> codec of inference.dicom.charsets, decided
     # over all names of the study.
     Column("codecs", JSON, nullable=False),
@@ -158,20 +174,20 @@ studies = Table(
     Column("texts_as_sent", JSON, nullable=False, server_default="{}"),
     Column("charset_votes", JSON, nullable=False, server_default="{}"),
     # Name, patient ID and accession number, normalised for search.
-    Column("search", String(1000), nullable=False),
+    Column("search", _text(600), nullable=False),
     Index(None, "study_date"),
 )
 
 series = Table(
     "series",
     metadata,
-    Column("id", Integer, primary_key=True),
+    _id(),
     Column("study_id", ForeignKey("studies.id"), nullable=False, index=True),
-    Column("series_uid", String(64), nullable=False),
-    Column("modality", String(16), nullable=False),
+    Column("series_uid", _text(64), nullable=False),
+    Column("modality", _text(16), nullable=False),
     Column("number", Integer),
-    Column("description", String(400), nullable=False),
-    Column("body_part", String(64), nullable=False),
+    Column("description", _text(400), nullable=False),
+    Column("body_part", _text(64), nullable=False),
     # As of studies.
     Column("texts_as_sent", JSON, nullable=False, server_default="{}"),
     UniqueConstraint("study_id", "series_uid"),
@@ -180,19 +196,19 @@ series = Table(
 instances = Table(
     "instances",
     metadata,
-    Column("id", Integer, primary_key=True),
+    _id(),
     Column("study_id", ForeignKey("studies.id"), nullable=False),
     Column("series_id", ForeignKey("series.id"), nullable=False, index=True),
-    Column("sop_instance_uid", String(64), nullable=False, unique=True),
-    Column("sop_class_uid", String(64), nullable=False),
-    Column("transfer_syntax_uid", String(64), nullable=False),
+    Column("sop_instance_uid", _text(64), nullable=False, unique=True),
+    Column("sop_class_uid", _text(64), nullable=False),
+    Column("transfer_syntax_uid", _text(64), nullable=False),
     Column("number", Integer),
     Column("rows", Integer),
     Column("columns", Integer),
     Column("frames", Integer, nullable=False, server_default=text("1")),
     # An object of the store: the bytes exactly as received.
-    Column("sha256", String(64), nullable=False),
-    Column("size_bytes", Integer, nullable=False),
+    Column("sha256", _text(64), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
     # False for SEG, SR and everything else that is made from images: never starts an analysis.
     Column("is_source", Boolean, nullable=False),
     # Our own results: shown only while their result is.
@@ -205,12 +221,12 @@ instances = Table(
 conflicts = Table(
     "conflicts",
     metadata,
-    Column("id", Integer, primary_key=True),
+    _id(),
     Column("study_id", ForeignKey("studies.id"), nullable=False, index=True),
     Column("site_id", ForeignKey("sites.id"), nullable=False),
-    Column("sop_instance_uid", String(64), nullable=False),
-    Column("sha256", String(64), nullable=False),
-    Column("size_bytes", Integer, nullable=False),
+    Column("sop_instance_uid", _text(64), nullable=False),
+    Column("sha256", _text(64), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
     Column("received_at", Double, nullable=False),
     UniqueConstraint("sop_instance_uid", "sha256"),
 )
@@ -221,14 +237,14 @@ cases = Table(
     "cases",
     metadata,
     # Random, so that an address tells nothing.
-    Column("id", String(32), primary_key=True),
+    Column("id", _text(32), primary_key=True),
     Column("study_id", ForeignKey("studies.id"), nullable=False, unique=True),
     Column("site_id", ForeignKey("sites.id"), nullable=False),
-    Column("ai_state", String(16), nullable=False),
-    Column("reading_state", String(16), nullable=False),
-    Column("ordered_class", String(16), nullable=False),
+    Column("ai_state", _text(16), nullable=False),
+    Column("reading_state", _text(16), nullable=False),
+    Column("ordered_class", _text(16), nullable=False),
     # Never below the ordered one.
-    Column("urgency_class", String(16), nullable=False),
+    Column("urgency_class", _text(16), nullable=False),
     # Position of the class on the list, 0 first; stored so that the list is one index scan.
     Column("class_rank", Integer, nullable=False),
     # Acknowledgement of the first image.
@@ -241,7 +257,7 @@ cases = Table(
     # Raised by every change; a page that holds an older one is stale.
     Column("version", Integer, nullable=False, server_default=text("1")),
     # Of the study, here so that a filtered list needs no join.
-    Column("search", String(1000), nullable=False),
+    Column("search", _text(600), nullable=False),
     _one_of("ai_state", "receiving", "waiting", "analysing", "scored", "not-analysed"),
     _one_of("reading_state", "unapplied", "routed"),
     _one_of("ordered_class", *_ORDERED),
@@ -274,16 +290,16 @@ cases = Table(
 results = Table(
     "results",
     metadata,
-    Column("id", Integer, primary_key=True),
+    _id(),
     Column("case_id", ForeignKey("cases.id"), nullable=False),
-    Column("package_name", String(64), nullable=False),
-    Column("package_version", String(32), nullable=False),
-    Column("package_sha256", String(64), nullable=False),
-    Column("software_version", String(32), nullable=False),
+    Column("package_name", _text(64), nullable=False),
+    Column("package_version", _text(32), nullable=False),
+    Column("package_sha256", _text(64), nullable=False),
+    Column("software_version", _text(32), nullable=False),
     # Over the SHA-256 of the analysed instances: what it is a result of.
-    Column("input_sha256", String(64), nullable=False),
+    Column("input_sha256", _text(64), nullable=False),
     Column("generation", Integer, nullable=False),
-    Column("status", String(16), nullable=False),
+    Column("status", _text(16), nullable=False),
     # Codes of the verdict's reasons.
     Column("codes", JSON, nullable=False, server_default=text("'[]'")),
     Column("timings_s", JSON, nullable=False),
@@ -305,18 +321,18 @@ result_files = Table(
     metadata,
     Column("result_id", ForeignKey("results.id"), primary_key=True),
     # findings.json, sr.dcm, seg.dcm, key_images/1.png
-    Column("name", String(64), primary_key=True),
-    Column("sha256", String(64), nullable=False),
-    Column("size_bytes", Integer, nullable=False),
+    Column("name", _text(64), primary_key=True),
+    Column("sha256", _text(64), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
 )
 
 jobs = Table(
     "jobs",
     metadata,
-    Column("id", Integer, primary_key=True),
+    _id(),
     Column("study_id", ForeignKey("studies.id"), nullable=False, index=True),
     Column("generation", Integer, nullable=False),
-    Column("state", String(16), nullable=False),
+    Column("state", _text(16), nullable=False),
     # Taken first where smaller, then the older: the case's class_rank when it settled, which a
     # score of earlier images may have raised above the ordered class.
     Column("rank", Integer, nullable=False),
@@ -328,11 +344,11 @@ jobs = Table(
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     # Fencing: raised by every claim; a write with an older one changes nothing.
     Column("token", Integer, nullable=False, server_default=text("0")),
-    Column("owner", String(64)),
+    Column("owner", _text(64)),
     Column("lease_until", Double),
     Column("started_at", Double),
     Column("finished_at", Double),
-    Column("error", String(200)),
+    Column("error", _text(200)),
     _one_of("state", "queued", "leased", "done", "overtaken", "quarantined"),
     Index(None, "state", "rank", "queued_at"),
     UniqueConstraint("study_id", "generation"),
@@ -351,9 +367,9 @@ workers = Table(
     "workers",
     metadata,
     # As in ``jobs.owner``.
-    Column("owner", String(64), primary_key=True),
+    Column("owner", _text(64), primary_key=True),
     # inline, ray
-    Column("engine", String(16), nullable=False),
+    Column("engine", _text(16), nullable=False),
     Column("is_healthy", Boolean, nullable=False),
     Column("seen_at", Double, nullable=False),
 )
@@ -363,13 +379,13 @@ workers = Table(
 events = Table(
     "events",
     metadata,
-    Column("id", Integer, primary_key=True),
+    _id(),
     Column("case_id", ForeignKey("cases.id"), nullable=False),
     Column("site_id", ForeignKey("sites.id"), nullable=False),
     # Of the case after the change.
     Column("version", Integer, nullable=False),
     # received, settled, analysing, scored, not-analysed, superseded, conflict, ...
-    Column("kind", String(32), nullable=False),
+    Column("kind", _text(32), nullable=False),
     Column("details", JSON, nullable=False),
     Column("at", Double, nullable=False),
     Index(None, "case_id", "id"),

@@ -15,8 +15,9 @@ superseded     ``package``                            an older result gave way t
 conflict       ``instances``                          an image came again with other bytes
 ============== ====================================== ==========================================
 
-Ids rise in the order of commits because SQLite lets one transaction write at a time; a reader that
-has seen an id has seen all before it. A database with several writers needs a lock here first.
+Ids rise in the order of commits: a reader that has seen an id has seen all before it. SQLite lets
+one transaction write at a time; on PostgreSQL a transaction writes its events last, and one after
+the other does so until it is committed.
 """
 
 from collections.abc import Mapping
@@ -26,6 +27,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, insert, select
 
+from serving.database.engine import at_the_end
+from serving.database.locks import Lock, hold
 from serving.database.tables import events
 
 
@@ -67,17 +70,21 @@ def record(
     details: Mapping[str, Any],
     at: float,
 ) -> None:
-    """Add a change; call it in the transaction that makes it."""
-    connection.execute(
-        insert(events).values(
-            case_id=case_id,
-            site_id=site_id,
-            version=version,
-            kind=kind.value,
-            details=dict(details),
-            at=at,
-        )
-    )
+    """Add a change, at the end of the transaction that makes it."""
+    row = {
+        "case_id": case_id,
+        "site_id": site_id,
+        "version": version,
+        "kind": kind.value,
+        "details": dict(details),
+        "at": at,
+    }
+    at_the_end(connection, _write, row)
+
+
+def _write(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    hold(connection, Lock.EVENTS)
+    connection.execute(insert(events), rows)
 
 
 def tail(connection: Connection, after_id: int, limit: int) -> tuple[Event, ...]:

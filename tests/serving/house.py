@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Thread
 from time import sleep
 from typing import Any
@@ -23,12 +22,12 @@ from serving.accounts.sessions import find_session, start_session
 from serving.accounts.sites import add_site
 from serving.accounts.tokens import issue_token
 from serving.accounts.users import add_user, find_user
-from serving.database.engine import open_engine, writing
-from serving.database.tables import metadata
+from serving.database.engine import writing
 from serving.http.authentication import lifetime, session_cookie
 from serving.http.dependencies import Service
 from serving.service.app import create_app
 from serving.settings import Settings
+from tests.serving.databases import make_database, setting_of
 
 NOW = 1_800_000_000.0
 PASSWORD = "a password of the tests"
@@ -136,22 +135,6 @@ def stored(password: str) -> str:
     return hash_password(password)
 
 
-@cache
-def _empty_database() -> bytes:
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "empty.sqlite"
-        engine = open_engine(f"sqlite:///{file}")
-        metadata.create_all(engine)
-        engine.dispose()
-        return file.read_bytes()
-
-
-def a_database(file: Path) -> Engine:
-    """Return the engine of a fresh database with all tables."""
-    file.write_bytes(_empty_database())
-    return open_engine(f"sqlite:///{file}")
-
-
 @contextmanager
 def listening(app: FastAPI) -> Iterator[str]:
     """Give the address at which an application really listens."""
@@ -172,8 +155,9 @@ def listening(app: FastAPI) -> Iterator[str]:
 @contextmanager
 def a_house(folder: Path, **settings: Any) -> Iterator[House]:
     clock = Clock()
-    a_database(folder / "firstread.sqlite").dispose()
-    app = create_app(Settings(data=folder, **settings), clock=clock)
+    file = folder / "firstread.sqlite"
+    make_database(file)
+    app = create_app(Settings(data=folder, **setting_of(file), **settings), clock=clock)
     house = House(app, clock)
     try:
         yield house

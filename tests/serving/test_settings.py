@@ -1,5 +1,6 @@
 """What the environment may say, and what is said back when it says something else."""
 
+import traceback
 from pathlib import Path
 
 import pytest
@@ -30,8 +31,8 @@ def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.Monkey
         ("SETTLE_S", "0"),
         ("PAUSE_S", "0"),
         ("WORKERS", "none"),
-        # Events that commit out of order would be lost: not before that is solved.
-        ("DATABASE", "postgresql+psycopg://reader@db/firstread"),
+        ("DATABASE", "mysql://reader@db/firstread"),
+        ("DATABASE", "firstread.sqlite"),
     ],
 )
 def test_what_a_setting_cannot_be_is_told_by_its_name(
@@ -40,6 +41,32 @@ def test_what_a_setting_cannot_be_is_told_by_its_name(
     monkeypatch.setenv(f"FIRSTREAD_{name}", value)
     with pytest.raises(ConfigurationError, match=f"FIRSTREAD_{name}"):
         read_settings()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://reader:s3cret@db:port/firstread",
+        "postgresql+asyncpg://reader:s3cret@db/firstread",
+        "postgres://reader:s3cret@db/firstread",
+        "reader:s3cret@db",
+    ],
+)
+def test_no_error_quotes_the_password_of_a_database(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("FIRSTREAD_DATABASE", url)
+    with pytest.raises(ConfigurationError, match="FIRSTREAD_DATABASE") as told:
+        read_settings()
+    # As a traceback shows it, with what came before it.
+    assert "s3cret" not in "".join(traceback.format_exception(told.value))
+
+
+def test_a_database_s_url_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIRSTREAD_DATABASE", "postgresql+psycopg://reader:s3cret@db/firstread")
+    settings = read_settings()
+    assert settings.database_url.endswith("@db/firstread")
+    assert "s3cret" not in repr(settings) + str(settings)
 
 
 def test_a_lease_outlasts_a_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from tests.serving.house import a_database
+from tests.serving.databases import a_database
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
+def engine(database: str, tmp_path: Path) -> Iterator[Engine]:
     engine = a_database(tmp_path / "accounts.sqlite")
     yield engine
     engine.dispose()

@@ -12,12 +12,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine, insert
 
 from serving.api.metrics import DatabaseFigures, HttpFigures, may_scrape
-from serving.database.engine import open_engine, writing
+from serving.database.engine import writing
 from serving.database.tables import (
     cases,
     instances,
     jobs,
-    metadata,
     results,
     series,
     sites,
@@ -25,14 +24,14 @@ from serving.database.tables import (
 )
 from serving.http.dependencies import Service
 from serving.settings import Settings
+from tests.serving.databases import a_database
 
 NOW = 1_000_000.0
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = open_engine(f"sqlite:///{tmp_path / 'x.sqlite'}")
-    metadata.create_all(engine)
+def engine(database: str, tmp_path: Path) -> Iterator[Engine]:
+    engine = a_database(tmp_path / "x.sqlite")
     with writing(engine) as connection:
         connection.execute(insert(sites).values(id=1, code="county", name="County", created_at=0))
     yield engine

@@ -18,7 +18,7 @@ FIRST, SECOND, THIRD = (uid_from(study) for study in ("first", "second", "third"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Three studies; the second has a result, the third is of another time and name."""
     with a_server(tmp_path_factory.mktemp("server")) as server:
         second: dict[str, Any] = {

@@ -1,13 +1,12 @@
 """STOW-RS against a real server: what is answered, what is kept, what leaves nothing behind."""
 
 import json
-import sqlite3
 import threading
 import time
 import xml.etree.ElementTree as ET
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from tests.serving.api.a_server import (
     body_of,
     status_of,
 )
+from tests.serving.databases import locked
 from tests.serving.studies.a_study import SR, an_instance
 
 XML = "application/dicom+xml"
@@ -35,7 +35,7 @@ NAMESPACE = "{http://dicom.nema.org/PS3.19/models/NativeDICOM}"
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def running(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with a_server(tmp_path_factory.mktemp("server")) as server:
         yield server
 
@@ -288,11 +288,9 @@ def test_a_disk_that_is_full_in_the_middle_leaves_nothing(
 
 @pytest.mark.slow
 def test_a_locked_database_is_503_and_the_next_try_succeeds(server: Server) -> None:
-    file = server.house.app.state.service.settings.data / "firstread.sqlite"
-    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
-        connection.execute("BEGIN EXCLUSIVE")
+    with locked(server.house.engine):
         answer = server.stow(an_instance(1))
-    assert answer.status_code == 503
+    assert (answer.status_code, answer.json()["code"]) == (503, "database-busy")
     assert "retry-after" in answer.headers
     assert leaves_nothing(server)
     assert server.stow(an_instance(1)).status_code == 200

@@ -21,7 +21,8 @@ from serving.archive.index import find_instances
 from serving.database.engine import open_engine, reading, writing
 from serving.settings import Settings
 from tests.serving.api.a_server import BOUNDARY, JSON, RELATED, bearer
-from tests.serving.house import NOW, a_database
+from tests.serving.databases import a_database
+from tests.serving.house import NOW
 from tests.serving.studies.a_study import an_instance
 
 MIB = 1 << 20

@@ -17,9 +17,10 @@ HEAD = "0001"
 
 
 @pytest.fixture
-def archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
+def archive(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Archive]:
     monkeypatch.setenv("FIRSTREAD_DATA", str(tmp_path))
     made = Archive(tmp_path)
+    monkeypatch.setenv("FIRSTREAD_DATABASE", made.engine.url.render_as_string(hide_password=False))
     # Its tables are made without a migration, and the command migrates first.
     with writing(made.engine) as connection:
         connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32))"))

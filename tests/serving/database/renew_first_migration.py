@@ -16,11 +16,20 @@ HEAD = '''"""The tables of the first version."""
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.types import TypeEngine
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+# SQLite numbers rows in a column of exactly its own type, which has 64 bits.
+_NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def _text(characters: int) -> TypeEngine[str]:
+    """By code point on PostgreSQL, too, whatever the locale of its server."""
+    return sa.String(characters).with_variant(sa.String(characters, collation="C"), "postgresql")
 
 
 def upgrade() -> None:
@@ -39,6 +48,14 @@ def renew() -> None:
     code = re.sub(
         r"sa\.Boolean\(\), server_default=sa\.text\('([01])'\)",
         lambda found: f"sa.Boolean(), server_default=sa.{'true' if found[1] == '1' else 'false'}()",
+        code,
+    )
+    # What tables.py says once and a rendered column says anew.
+    code = code.replace("sa.BigInteger().with_variant(sa.Integer(), 'sqlite')", "_NUMBER")
+    code = re.sub(
+        r"sa\.String\(length=(\d+)\)"
+        r"\.with_variant\(sa\.String\(length=\1, collation='C'\), 'postgresql'\)",
+        r"_text(\1)",
         code,
     )
     lines = [line for line in code.splitlines() if "###" not in line]

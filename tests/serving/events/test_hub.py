@@ -11,14 +11,14 @@ from serving.database.engine import reading, writing
 from serving.events import hub as hub_module
 from serving.events.hub import MOST_TOLD_AGAIN, MOST_WAITING, Hub, Listener, Signal
 from serving.events.log import Event, Kind, history, last_id, record, tail
-from tests.serving.house import a_database
+from tests.serving.databases import a_database, gone
 from tests.serving.worklist.cases import ACase, add_cases, add_sites
 
 SOON_S = 2.0
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
+def engine(database: str, tmp_path: Path) -> Iterator[Engine]:
     made = a_database(tmp_path / "events.sqlite")
     with writing(made) as connection:
         add_sites(connection, 2)
@@ -167,24 +167,17 @@ def test_a_page_is_live_again_after_the_database_was_gone(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "LOOK_EVERY_S", 0.02)
-    file = Path(str(engine.url.database))
-    aside = file.with_suffix(".aside")
 
     async def test() -> None:
         hub = Hub(engine, ping_every_s=0.05)
         async with hub.listen(None, 0) as listener:
             assert (await asyncio.wait_for(listener.queue.get(), 1)).what is Signal.PING
-            engine.dispose()
-            file.rename(aside)
-            # Where a folder lies, SQLite opens nothing.
-            file.mkdir()
-            await asyncio.sleep(0.3)
-            while not listener.queue.empty():
-                listener.queue.get_nowait()
-            await asyncio.sleep(0.2)
-            assert listener.queue.empty()
-            file.rmdir()
-            aside.rename(file)
+            with gone(engine):
+                await asyncio.sleep(0.3)
+                while not listener.queue.empty():
+                    listener.queue.get_nowait()
+                await asyncio.sleep(0.2)
+                assert listener.queue.empty()
             told = await asyncio.wait_for(listener.queue.get(), 3)
             assert told.what is Signal.PING
 

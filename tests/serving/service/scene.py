@@ -32,12 +32,14 @@ from serving.studies.arrival import Arrival, read_facts
 from serving.studies.receive import receive
 from serving.worklist.urgency import UrgencyPolicy, read_policy
 from tests.builders import a_phantom, phantom_folder
+from tests.serving.databases import make_empty_database, setting_of
 
 Found = TypeVar("Found")
 
 # As short as the machines of tests allow: a lease must outlast a busy moment.
 QUICK = {"settle_s": 0.3, "lease_s": 1.5, "heartbeat_s": 0.3, "pause_s": 0.2, "threads": 1}
 PATIENCE_S = 120.0
+FILE = "firstread.sqlite"
 
 
 @functools.cache
@@ -66,6 +68,7 @@ class Room:
     acknowledged: dict[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        make_empty_database(self.settings.data / FILE)
         self.database: Engine = open_engine(self.settings.database_url)
         migrate(self.database)
         self.store = Store(self.settings.store_folder)
@@ -157,7 +160,7 @@ class Room:
 
 @contextmanager
 def a_room(folder: Path, **settings: Any) -> Iterator[Room]:
-    room = Room(Settings(data=folder, **{**QUICK, **settings}))
+    room = Room(Settings(data=folder, **setting_of(folder / FILE), **{**QUICK, **settings}))
     try:
         yield room
     finally:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 
 from serving.database.tables import sites
 from serving.service.logs import JsonLines
-from tests.serving.house import a_database
+from tests.serving.databases import a_database
 
 SECRET = "WANG^WEI 2.25.1234567890"
 
@@ -71,7 +71,9 @@ def test_what_ends_a_process_is_one_line_without_its_text() -> None:
     assert SECRET not in ended.stderr
 
 
-def test_an_error_of_the_database_does_not_say_what_was_written(tmp_path: Path) -> None:
+def test_an_error_of_the_database_does_not_say_what_was_written(
+    database: str, tmp_path: Path
+) -> None:
     engine = a_database(tmp_path / "one.sqlite")
     row = {"code": "county", "name": SECRET, "created_at": 0.0}
     with engine.begin() as connection, pytest.raises(IntegrityError) as told:

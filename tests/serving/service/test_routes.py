@@ -69,7 +69,7 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+def scene(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     with a_house(tmp_path_factory.mktemp("routes")) as house:
         tokens = [house.token(house.site(code)) for code in ("county", "other")]
         own, other = (house.client(token) for token in tokens)

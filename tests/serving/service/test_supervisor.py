@@ -46,7 +46,9 @@ def test_a_worker_of_a_dead_supervisor_is_known_by_its_name() -> None:
     assert not is_of_dead_supervisor("test.worker-1")
 
 
-def test_a_job_that_cannot_be_taken_back_from_a_dead_worker_ends_nothing(tmp_path: Path) -> None:
+def test_a_job_that_cannot_be_taken_back_from_a_dead_worker_ends_nothing(
+    database: str, tmp_path: Path
+) -> None:
     done = subprocess.Popen([sys.executable, "-c", ""])
     done.wait()
     owner = f"{host_name()}.{done.pid}.worker-1.ab"

@@ -95,7 +95,7 @@ def working(archive: Archive, engine: Told, **changes: float) -> Iterator[Workin
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
+def archive(database: str, tmp_path: Path) -> Iterator[Archive]:
     made = Archive(tmp_path)
     yield made
     made.close()

@@ -42,7 +42,7 @@ def say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    opened = Archive(Path(sys.argv[1]))
+    opened = Archive(Path(sys.argv[1]), is_made=True)
     if sys.argv[2] == "receive":
         receive_files(opened, [Path(name) for name in sys.argv[3:]])
     else:

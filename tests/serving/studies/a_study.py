@@ -1,8 +1,6 @@
 """Small DICOM instances, and a service's archive without its web: for tests of a study's life."""
 
-import functools
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -10,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from sqlalchemy import Engine, Table, create_engine, insert, select
+from sqlalchemy import Connection, Engine, Table, insert, select
 
 from firstread.uids import uid_from
 from inference.dicom.data_set import LONG_VRS
 from serving.archive.store import Store
 from serving.database.engine import open_engine, reading, writing
-from serving.database.tables import metadata, sites
+from serving.database.tables import sites
 from serving.jobs import queue
 from serving.jobs.engine import Analysed, StoredFile
 from serving.jobs.queue import Job
@@ -24,6 +22,7 @@ from serving.studies.arrival import Arrival, read_facts
 from serving.studies.life import Outcome, finish
 from serving.studies.receive import Answer, receive
 from serving.worklist.urgency import UrgencyPolicy, read_policy
+from tests.serving.databases import make_database, url_of
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 SEG = "1.2.840.10008.5.1.4.1.1.66.4"
@@ -107,33 +106,33 @@ def a_finding(mean_diameter_mm: float, score: float = 0.9) -> dict[str, Any]:
     }
 
 
-@functools.cache
-def _empty_database() -> bytes:
-    """Return a database with two sites: made once, for tables take longer than most tests."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "empty.sqlite"
-        engine = create_engine(f"sqlite:///{path}")
-        metadata.create_all(engine)
-        with engine.begin() as connection:
-            rows = [{"code": code, "name": code, "created_at": NOW} for code in ("one", "two")]
-            connection.execute(insert(sites), rows)
-        engine.dispose()
-        return path.read_bytes()
+def two_sites(connection: Connection) -> None:
+    """Fill a database with two sites."""
+    rows = [{"code": code, "name": code, "created_at": NOW} for code in ("one", "two")]
+    connection.execute(insert(sites), rows)
 
 
 @dataclass
 class Archive:
-    """Store, database and rules in a folder; site 1 and site 2 send."""
+    """Store, database and rules in a folder; site 1 and site 2 send.
+
+    Attributes
+    ----------
+    is_made
+        By another process: what is there stays.
+    """
 
     folder: Path
     policy: UrgencyPolicy = field(default_factory=read_policy)
 
+    is_made: bool = False
+
     def __post_init__(self) -> None:
         self.store = Store(self.folder / "store")
-        database = self.folder / "firstread.sqlite"
-        if not database.exists():
-            database.write_bytes(_empty_database())
-        self.engine: Engine = open_engine(f"sqlite:///{database}")
+        file = self.folder / "firstread.sqlite"
+        if not self.is_made:
+            make_database(file, two_sites)
+        self.engine: Engine = open_engine(url_of(file))
 
     def close(self) -> None:
         """Close what holds files."""

@@ -9,7 +9,7 @@ from tests.serving.studies.a_study import Archive
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
+def archive(database: str, tmp_path: Path) -> Iterator[Archive]:
     made = Archive(tmp_path)
     yield made
     made.close()

@@ -16,7 +16,7 @@ LIMITS_S = (0.05, 1.0)
 
 
 @pytest.fixture
-def archive(tmp_path: Path) -> Iterator[Archive]:
+def archive(database: str, tmp_path: Path) -> Iterator[Archive]:
     """Return five analysed studies of three images each."""
     made = Archive(tmp_path)
     for number in range(5):

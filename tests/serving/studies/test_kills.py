@@ -13,6 +13,7 @@ import pytest
 from serving.database.tables import instances, jobs, results
 from serving.faults import VARIABLE
 from serving.studies.life import Outcome, begin, recover, settle
+from tests.serving.databases import only_sqlite
 from tests.serving.studies.a_study import (
     LEASE_S,
     NOW,
@@ -108,6 +109,7 @@ def test_a_worker_that_is_killed_at_the_end_leaves_one_result(archive: Archive, 
     assert sum(row["result_id"] is not None for row in rows_of(archive, instances)) == 1
 
 
+@only_sqlite
 @pytest.mark.services
 def test_bytes_name_and_rows_are_on_disk_before_the_answer(
     archive: Archive, files: list[Path], tmp_path: Path

@@ -1,6 +1,5 @@
 """Receiving: what is filed, what is known already, what is kept apart, what is refused."""
 
-import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,10 +14,11 @@ from serving.archive.index import (
     find_studies,
     instance,
 )
-from serving.database.engine import reading
+from serving.database.engine import open_engine, reading
 from serving.database.tables import cases, conflicts, events, instances, series, studies
-from serving.errors import Unavailable
-from serving.studies.receive import NOT_AUTHORISED, PROCESSING_FAILURE, Kept
+from serving.errors import DatabaseBusy, Unavailable
+from serving.studies.receive import NOT_AUTHORISED, PROCESSING_FAILURE, Kept, receive
+from tests.serving.databases import locked
 from tests.serving.studies.a_study import NOW, SEG, SR, Archive, an_instance, rows_of
 
 TABLES = (studies, series, instances, conflicts, cases, events)
@@ -267,19 +267,17 @@ def test_a_locked_database_is_unavailable_and_nothing_is_filed(
     arrival = archive.arrival(an_instance(1))
     archive.engine.dispose()
     monkeypatch.setattr("serving.database.engine.BUSY_TIMEOUT_MS", 100)
-    other = sqlite3.connect(archive.folder / "firstread.sqlite", isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(Unavailable, match="SQLITE_BUSY"):
-        archive.file(arrival)
-    other.execute("ROLLBACK")
-    other.close()
+    engine = open_engine(str(archive.engine.url.render_as_string(hide_password=False)))
+    with locked(engine), pytest.raises(DatabaseBusy, match=r"SQLITE_BUSY|55P03"):
+        receive(engine, archive.store, archive.policy, 1, [arrival], now=NOW)
+    engine.dispose()
     assert not rows_of(archive, studies)
     assert [answer.outcome for answer in archive.file(arrival)] == [Kept.STORED]
 
 
 def test_wrong_sql_stays_an_error_of_ours(archive: Archive) -> None:
     with (
-        pytest.raises(Exception, match="no such table") as error,
+        pytest.raises(Exception, match=r"no such table|does not exist") as error,
         reading(archive.engine) as connection,
     ):
         connection.exec_driver_sql("SELECT * FROM nowhere")
@@ -300,7 +298,7 @@ def test_two_senders_of_one_study_at_once_lose_nothing(archive: Archive) -> None
     assert study["generation"] == 40
 
 
-def test_a_folder_of_the_archive_may_have_any_name(tmp_path: Path) -> None:
+def test_a_folder_of_the_archive_may_have_any_name(database: str, tmp_path: Path) -> None:
     folder = tmp_path / "影像 100%"
     folder.mkdir()
     archive = Archive(folder)

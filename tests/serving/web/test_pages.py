@@ -19,7 +19,7 @@ from tests.serving.worklist.cases import ACase, a_finding, a_summary, add_cases
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def house(database: str, tmp_path: Path) -> Iterator[House]:
     with a_house(tmp_path) as made:
         yield made
 

@@ -2,19 +2,28 @@
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.types import TypeEngine
 
 revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
 
+# SQLite numbers rows in a column of exactly its own type, which has 64 bits.
+_NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def _text(characters: int) -> TypeEngine[str]:
+    """By code point on PostgreSQL, too, whatever the locale of its server."""
+    return sa.String(characters).with_variant(sa.String(characters, collation="C"), "postgresql")
+
 
 def upgrade() -> None:
     """Make the change; there is no way back but the copy that was made before."""
     op.create_table(
         "log_in_failures",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("subject", sa.String(length=64), nullable=False),
+        sa.Column("id", _NUMBER, nullable=False),
+        sa.Column("subject", _text(64), nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_log_in_failures")),
     )
@@ -23,45 +32,45 @@ def upgrade() -> None:
     )
     op.create_table(
         "sites",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("code", sa.String(length=32), nullable=False),
-        sa.Column("name", sa.String(length=200), nullable=False),
-        sa.Column("ordered_class", sa.String(length=16), server_default="routine", nullable=False),
-        sa.Column("application", sa.String(length=16), server_default="on_arrival", nullable=False),
+        sa.Column("id", _NUMBER, nullable=False),
+        sa.Column("code", _text(32), nullable=False),
+        sa.Column("name", _text(200), nullable=False),
+        sa.Column("ordered_class", _text(16), server_default="routine", nullable=False),
+        sa.Column("application", _text(16), server_default="on_arrival", nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_sites")),
         sa.UniqueConstraint("code", name=op.f("uq_sites_code")),
     )
     op.create_table(
         "workers",
-        sa.Column("owner", sa.String(length=64), nullable=False),
-        sa.Column("engine", sa.String(length=16), nullable=False),
+        sa.Column("owner", _text(64), nullable=False),
+        sa.Column("engine", _text(16), nullable=False),
         sa.Column("is_healthy", sa.Boolean(), nullable=False),
         sa.Column("seen_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("owner", name=op.f("pk_workers")),
     )
     op.create_table(
         "studies",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("study_uid", sa.String(length=64), nullable=False),
-        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("id", _NUMBER, nullable=False),
+        sa.Column("study_uid", _text(64), nullable=False),
+        sa.Column("site_id", _NUMBER, nullable=False),
         sa.Column("generation", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("received_at", sa.Double(), nullable=False),
         sa.Column("image_received_at", sa.Double(), nullable=True),
-        sa.Column("patient_name", sa.String(length=400), nullable=False),
-        sa.Column("patient_id", sa.String(length=200), nullable=False),
-        sa.Column("birth_date", sa.String(length=8), nullable=False),
-        sa.Column("sex", sa.String(length=16), nullable=False),
-        sa.Column("study_date", sa.String(length=8), nullable=False),
-        sa.Column("study_time", sa.String(length=16), nullable=False),
-        sa.Column("accession_number", sa.String(length=200), nullable=False),
-        sa.Column("description", sa.String(length=400), nullable=False),
-        sa.Column("referring_physician", sa.String(length=400), server_default="", nullable=False),
-        sa.Column("study_number", sa.String(length=64), server_default="", nullable=False),
+        sa.Column("patient_name", _text(400), nullable=False),
+        sa.Column("patient_id", _text(200), nullable=False),
+        sa.Column("birth_date", _text(8), nullable=False),
+        sa.Column("sex", _text(16), nullable=False),
+        sa.Column("study_date", _text(8), nullable=False),
+        sa.Column("study_time", _text(16), nullable=False),
+        sa.Column("accession_number", _text(200), nullable=False),
+        sa.Column("description", _text(400), nullable=False),
+        sa.Column("referring_physician", _text(400), server_default="", nullable=False),
+        sa.Column("study_number", _text(64), server_default="", nullable=False),
         sa.Column("codecs", sa.JSON(), nullable=False),
         sa.Column("texts_as_sent", sa.JSON(), server_default="{}", nullable=False),
         sa.Column("charset_votes", sa.JSON(), server_default="{}", nullable=False),
-        sa.Column("search", sa.String(length=1000), nullable=False),
+        sa.Column("search", _text(600), nullable=False),
         sa.ForeignKeyConstraint(["site_id"], ["sites.id"], name=op.f("fk_studies_site_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_studies")),
         sa.UniqueConstraint("study_uid", name=op.f("uq_studies_study_uid")),
@@ -70,10 +79,10 @@ def upgrade() -> None:
     op.create_index(op.f("ix_studies_study_date"), "studies", ["study_date"], unique=False)
     op.create_table(
         "tokens",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("site_id", sa.Integer(), nullable=False),
-        sa.Column("label", sa.String(length=100), nullable=False),
-        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("id", _NUMBER, nullable=False),
+        sa.Column("site_id", _NUMBER, nullable=False),
+        sa.Column("label", _text(100), nullable=False),
+        sa.Column("sha256", _text(64), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("used_at", sa.Double(), nullable=True),
         sa.Column("revoked_at", sa.Double(), nullable=True),
@@ -83,13 +92,13 @@ def upgrade() -> None:
     )
     op.create_table(
         "users",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(length=64), nullable=False),
-        sa.Column("password_hash", sa.String(length=200), nullable=False),
-        sa.Column("role", sa.String(length=16), nullable=False),
-        sa.Column("site_id", sa.Integer(), nullable=True),
-        sa.Column("language", sa.String(length=8), nullable=True),
-        sa.Column("theme", sa.String(length=8), nullable=True),
+        sa.Column("id", _NUMBER, nullable=False),
+        sa.Column("name", _text(64), nullable=False),
+        sa.Column("password_hash", _text(200), nullable=False),
+        sa.Column("role", _text(16), nullable=False),
+        sa.Column("site_id", _NUMBER, nullable=True),
+        sa.Column("language", _text(8), nullable=True),
+        sa.Column("theme", _text(8), nullable=True),
         sa.Column("is_active", sa.Boolean(), server_default=sa.true(), nullable=False),
         sa.Column("is_demonstration", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
@@ -103,20 +112,20 @@ def upgrade() -> None:
     )
     op.create_table(
         "cases",
-        sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("study_id", sa.Integer(), nullable=False),
-        sa.Column("site_id", sa.Integer(), nullable=False),
-        sa.Column("ai_state", sa.String(length=16), nullable=False),
-        sa.Column("reading_state", sa.String(length=16), nullable=False),
-        sa.Column("ordered_class", sa.String(length=16), nullable=False),
-        sa.Column("urgency_class", sa.String(length=16), nullable=False),
+        sa.Column("id", _text(32), nullable=False),
+        sa.Column("study_id", _NUMBER, nullable=False),
+        sa.Column("site_id", _NUMBER, nullable=False),
+        sa.Column("ai_state", _text(16), nullable=False),
+        sa.Column("reading_state", _text(16), nullable=False),
+        sa.Column("ordered_class", _text(16), nullable=False),
+        sa.Column("urgency_class", _text(16), nullable=False),
         sa.Column("class_rank", sa.Integer(), nullable=False),
         sa.Column("arrived_at", sa.Double(), nullable=False),
         sa.Column("due_at", sa.Double(), nullable=False),
         sa.Column("reasons", sa.JSON(), nullable=False),
         sa.Column("summary", sa.JSON(), nullable=False),
         sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
-        sa.Column("search", sa.String(length=1000), nullable=False),
+        sa.Column("search", _text(600), nullable=False),
         sa.CheckConstraint(
             "ai_state IN ('receiving', 'waiting', 'analysing', 'scored', 'not-analysed')",
             name=op.f("ck_cases_ai_state"),
@@ -163,12 +172,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "conflicts",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("study_id", sa.Integer(), nullable=False),
-        sa.Column("site_id", sa.Integer(), nullable=False),
-        sa.Column("sop_instance_uid", sa.String(length=64), nullable=False),
-        sa.Column("sha256", sa.String(length=64), nullable=False),
-        sa.Column("size_bytes", sa.Integer(), nullable=False),
+        sa.Column("id", _NUMBER, nullable=False),
+        sa.Column("study_id", _NUMBER, nullable=False),
+        sa.Column("site_id", _NUMBER, nullable=False),
+        sa.Column("sop_instance_uid", _text(64), nullable=False),
+        sa.Column("sha256", _text(64), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("received_at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["site_id"], ["sites.id"], name=op.f("fk_conflicts_site_id")),
         sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name=op.f("fk_conflicts_study_id")),
@@ -180,21 +189,21 @@ def upgrade() -> None:
     op.create_index(op.f("ix_conflicts_study_id"), "conflicts", ["study_id"], unique=False)
     op.create_table(
         "jobs",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("study_id", sa.Integer(), nullable=False),
+        sa.Column("id", _NUMBER, nullable=False),
+        sa.Column("study_id", _NUMBER, nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
-        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("state", _text(16), nullable=False),
         sa.Column("rank", sa.Integer(), nullable=False),
         sa.Column("queued_at", sa.Double(), nullable=False),
         sa.Column("not_before", sa.Double(), server_default=sa.text("0"), nullable=False),
         sa.Column("pauses", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("token", sa.Integer(), server_default=sa.text("0"), nullable=False),
-        sa.Column("owner", sa.String(length=64), nullable=True),
+        sa.Column("owner", _text(64), nullable=True),
         sa.Column("lease_until", sa.Double(), nullable=True),
         sa.Column("started_at", sa.Double(), nullable=True),
         sa.Column("finished_at", sa.Double(), nullable=True),
-        sa.Column("error", sa.String(length=200), nullable=True),
+        sa.Column("error", _text(200), nullable=True),
         sa.CheckConstraint(
             "state IN ('queued', 'leased', 'done', 'overtaken', 'quarantined')",
             name=op.f("ck_jobs_state"),
@@ -217,13 +226,13 @@ def upgrade() -> None:
     )
     op.create_table(
         "series",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("study_id", sa.Integer(), nullable=False),
-        sa.Column("series_uid", sa.String(length=64), nullable=False),
-        sa.Column("modality", sa.String(length=16), nullable=False),
+        sa.Column("id", _NUMBER, nullable=False),
+        sa.Column("study_id", _NUMBER, nullable=False),
+        sa.Column("series_uid", _text(64), nullable=False),
+        sa.Column("modality", _text(16), nullable=False),
         sa.Column("number", sa.Integer(), nullable=True),
-        sa.Column("description", sa.String(length=400), nullable=False),
-        sa.Column("body_part", sa.String(length=64), nullable=False),
+        sa.Column("description", _text(400), nullable=False),
+        sa.Column("body_part", _text(64), nullable=False),
         sa.Column("texts_as_sent", sa.JSON(), server_default="{}", nullable=False),
         sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name=op.f("fk_series_study_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_series")),
@@ -232,9 +241,9 @@ def upgrade() -> None:
     op.create_index(op.f("ix_series_study_id"), "series", ["study_id"], unique=False)
     op.create_table(
         "sessions",
-        sa.Column("sha256", sa.String(length=64), nullable=False),
-        sa.Column("user_id", sa.Integer(), nullable=False),
-        sa.Column("csrf_token", sa.String(length=64), nullable=False),
+        sa.Column("sha256", _text(64), nullable=False),
+        sa.Column("user_id", _NUMBER, nullable=False),
+        sa.Column("csrf_token", _text(64), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("seen_at", sa.Double(), nullable=False),
         sa.Column("expires_at", sa.Double(), nullable=False),
@@ -244,11 +253,11 @@ def upgrade() -> None:
     op.create_index(op.f("ix_sessions_user_id"), "sessions", ["user_id"], unique=False)
     op.create_table(
         "events",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("case_id", sa.String(length=32), nullable=False),
-        sa.Column("site_id", sa.Integer(), nullable=False),
+        sa.Column("id", _NUMBER, nullable=False),
+        sa.Column("case_id", _text(32), nullable=False),
+        sa.Column("site_id", _NUMBER, nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("kind", sa.String(length=32), nullable=False),
+        sa.Column("kind", _text(32), nullable=False),
         sa.Column("details", sa.JSON(), nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
         sa.CheckConstraint("version > 0", name=op.f("ck_events_version")),
@@ -261,15 +270,15 @@ def upgrade() -> None:
     op.create_index(op.f("ix_events_site_id_id"), "events", ["site_id", "id"], unique=False)
     op.create_table(
         "results",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("case_id", sa.String(length=32), nullable=False),
-        sa.Column("package_name", sa.String(length=64), nullable=False),
-        sa.Column("package_version", sa.String(length=32), nullable=False),
-        sa.Column("package_sha256", sa.String(length=64), nullable=False),
-        sa.Column("software_version", sa.String(length=32), nullable=False),
-        sa.Column("input_sha256", sa.String(length=64), nullable=False),
+        sa.Column("id", _NUMBER, nullable=False),
+        sa.Column("case_id", _text(32), nullable=False),
+        sa.Column("package_name", _text(64), nullable=False),
+        sa.Column("package_version", _text(32), nullable=False),
+        sa.Column("package_sha256", _text(64), nullable=False),
+        sa.Column("software_version", _text(32), nullable=False),
+        sa.Column("input_sha256", _text(64), nullable=False),
         sa.Column("generation", sa.Integer(), nullable=False),
-        sa.Column("status", sa.String(length=16), nullable=False),
+        sa.Column("status", _text(16), nullable=False),
         sa.Column("codes", sa.JSON(), server_default=sa.text("'[]'"), nullable=False),
         sa.Column("timings_s", sa.JSON(), nullable=False),
         sa.Column("is_visible", sa.Boolean(), nullable=False),
@@ -291,11 +300,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "views",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("user_id", sa.Integer(), nullable=True),
-        sa.Column("token_id", sa.Integer(), nullable=True),
-        sa.Column("case_id", sa.String(length=32), nullable=False),
-        sa.Column("what", sa.String(length=64), nullable=False),
+        sa.Column("id", _NUMBER, nullable=False),
+        sa.Column("user_id", _NUMBER, nullable=True),
+        sa.Column("token_id", _NUMBER, nullable=True),
+        sa.Column("case_id", _text(32), nullable=False),
+        sa.Column("what", _text(64), nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
         sa.CheckConstraint("(user_id IS NULL) <> (token_id IS NULL)", name=op.f("ck_views_looker")),
         sa.ForeignKeyConstraint(["case_id"], ["cases.id"], name=op.f("fk_views_case_id")),
@@ -306,20 +315,20 @@ def upgrade() -> None:
     op.create_index(op.f("ix_views_case_id_at"), "views", ["case_id", "at"], unique=False)
     op.create_table(
         "instances",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("study_id", sa.Integer(), nullable=False),
-        sa.Column("series_id", sa.Integer(), nullable=False),
-        sa.Column("sop_instance_uid", sa.String(length=64), nullable=False),
-        sa.Column("sop_class_uid", sa.String(length=64), nullable=False),
-        sa.Column("transfer_syntax_uid", sa.String(length=64), nullable=False),
+        sa.Column("id", _NUMBER, nullable=False),
+        sa.Column("study_id", _NUMBER, nullable=False),
+        sa.Column("series_id", _NUMBER, nullable=False),
+        sa.Column("sop_instance_uid", _text(64), nullable=False),
+        sa.Column("sop_class_uid", _text(64), nullable=False),
+        sa.Column("transfer_syntax_uid", _text(64), nullable=False),
         sa.Column("number", sa.Integer(), nullable=True),
         sa.Column("rows", sa.Integer(), nullable=True),
         sa.Column("columns", sa.Integer(), nullable=True),
         sa.Column("frames", sa.Integer(), server_default=sa.text("1"), nullable=False),
-        sa.Column("sha256", sa.String(length=64), nullable=False),
-        sa.Column("size_bytes", sa.Integer(), nullable=False),
+        sa.Column("sha256", _text(64), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("is_source", sa.Boolean(), nullable=False),
-        sa.Column("result_id", sa.Integer(), nullable=True),
+        sa.Column("result_id", _NUMBER, nullable=True),
         sa.Column("received_at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["result_id"], ["results.id"], name=op.f("fk_instances_result_id")),
         sa.ForeignKeyConstraint(["series_id"], ["series.id"], name=op.f("fk_instances_series_id")),
@@ -336,10 +345,10 @@ def upgrade() -> None:
     )
     op.create_table(
         "result_files",
-        sa.Column("result_id", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(length=64), nullable=False),
-        sa.Column("sha256", sa.String(length=64), nullable=False),
-        sa.Column("size_bytes", sa.Integer(), nullable=False),
+        sa.Column("result_id", _NUMBER, nullable=False),
+        sa.Column("name", _text(64), nullable=False),
+        sa.Column("sha256", _text(64), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["result_id"], ["results.id"], name=op.f("fk_result_files_result_id")
         ),
