@@ -243,7 +243,7 @@ cases = Table(
     Column("ai_state", _text(16), nullable=False),
     Column("reading_state", _text(16), nullable=False),
     Column("ordered_class", _text(16), nullable=False),
-    # Never below the ordered one.
+    # As ordered, raised by a finding, or backlog where a routine case is old; the AI lowers none.
     Column("urgency_class", _text(16), nullable=False),
     # Position of the class on the list, 0 first; stored so that the list is one index scan.
     Column("class_rank", Integer, nullable=False),

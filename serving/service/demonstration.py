@@ -1,13 +1,14 @@
 """Four studies to look at: synthetic chests, sent to the service like anybody's.
 
-A study keeps its UIDs for as long as its folder is there: what was sent is known again.
+They are studies of January 2026, so the rules count them as old: all but the last stand in the
+backlog. A study keeps its UIDs for as long as its folder is there: what was sent is known again.
 
 ========= ======================================================= =============================
 patient   chest                                                   stands on the list
 ========= ======================================================= =============================
 何静怡    ten slices are missing                                  marked, with what to send again
 林建国    no nodule                                               scored, nothing found
-王伟      nodules of 6 and 9 mm                                   scored, in its ordered class
+王伟      nodules of 6 and 9 mm                                   scored, not raised
 欧阳秀英  one nodule of 22 mm                                     first: AI-critical
 ========= ======================================================= =============================
 """

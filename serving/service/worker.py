@@ -38,8 +38,9 @@ from serving.service.upkeep import Upkeep
 from serving.settings import Settings
 from serving.studies import life
 from serving.studies.life import Begun, Outcome
+from serving.worklist.placing import alert_threshold
 from serving.worklist.summary import Failure
-from serving.worklist.urgency import UrgencyPolicy, alert_threshold
+from serving.worklist.urgency import UrgencyPolicy
 
 log = logging.getLogger(__name__)
 

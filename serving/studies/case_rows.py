@@ -12,8 +12,9 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from serving.database.tables import cases, sites
 from serving.events.log import Kind, record
+from serving.worklist.placing import CaseFacts, Urgency, judge_urgency
 from serving.worklist.states import AiState, OrderedClass, ReadingState, before
-from serving.worklist.urgency import UrgencyPolicy, judge_urgency
+from serving.worklist.urgency import UrgencyPolicy
 
 _ON_ARRIVAL = "on_arrival"
 
@@ -34,12 +35,14 @@ def case_of_study(connection: Connection, study_id: int) -> RowMapping | None:
     return connection.execute(query).mappings().one_or_none()
 
 
-def open_case(connection: Connection, policy: UrgencyPolicy, study: RowMapping, now: float) -> Case:
-    """Make a study's case: receiving, in the place that its site's orders give it."""
+def open_case(
+    connection: Connection, policy: UrgencyPolicy, study: RowMapping, now: float
+) -> tuple[Case, Urgency]:
+    """Make a study's case: receiving, in the place that its site's orders and its age give it."""
     columns = (sites.c.ordered_class, sites.c.application)
     site = connection.execute(select(*columns).where(sites.c.id == study["site_id"])).one()
     ordered = OrderedClass(site.ordered_class)
-    urgency = judge_urgency(policy, ordered, now)
+    urgency = judge_urgency(policy, facts_of(ordered, now, study))
     is_applied = site.application == _ON_ARRIVAL
     # Random, so that an address tells nothing about order or number of cases.
     case_id = secrets.token_hex(16)
@@ -51,17 +54,29 @@ def open_case(connection: Connection, policy: UrgencyPolicy, study: RowMapping, 
             ai_state=AiState.RECEIVING.value,
             reading_state=(ReadingState.ROUTED if is_applied else ReadingState.UNAPPLIED).value,
             ordered_class=ordered.value,
-            urgency_class=urgency.urgency_class.value,
-            class_rank=urgency.class_rank,
             arrived_at=now,
-            due_at=urgency.due_at,
-            reasons=[dict(reason) for reason in urgency.reasons],
             summary={},
             version=1,
             search=study["search"],
+            **place_columns(urgency),
         )
     )
-    return Case(case_id, study["site_id"], 1, AiState.RECEIVING)
+    return Case(case_id, study["site_id"], 1, AiState.RECEIVING), urgency
+
+
+def facts_of(ordered_class: OrderedClass, arrived_at: float, study: RowMapping) -> CaseFacts:
+    """Return what the tables know of a case's urgency before it was scored."""
+    return CaseFacts(ordered_class, arrived_at, study["study_date"])
+
+
+def place_columns(urgency: Urgency) -> dict[str, Any]:
+    """Return the columns that say where a case stands, and why."""
+    return {
+        "urgency_class": urgency.urgency_class.value,
+        "class_rank": urgency.class_rank,
+        "due_at": urgency.due_at,
+        "reasons": [dict(reason) for reason in urgency.reasons],
+    }
 
 
 def change_case(connection: Connection, study_id: int, values: Mapping[str, Any]) -> Case:

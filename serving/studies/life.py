@@ -36,7 +36,14 @@ from serving.jobs import queue
 from serving.jobs.engine import Analysed
 from serving.jobs.queue import Job, JobState, Setback
 from serving.studies.arrival import Arrival, read_facts
-from serving.studies.case_rows import Case, case_of_study, change_case, tell
+from serving.studies.case_rows import (
+    Case,
+    case_of_study,
+    change_case,
+    facts_of,
+    place_columns,
+    tell,
+)
 from serving.studies.result_rows import (
     add_result,
     file_object,
@@ -44,9 +51,10 @@ from serving.studies.result_rows import (
     result_columns,
 )
 from serving.studies.texts import decide_codecs, series_columns, study_columns
+from serving.worklist.placing import Score, Urgency, judge_urgency
 from serving.worklist.states import AiState, OrderedClass
 from serving.worklist.summary import Failure, summarise, summarise_failure
-from serving.worklist.urgency import UrgencyPolicy, judge_urgency
+from serving.worklist.urgency import UrgencyPolicy
 
 # Results that are DICOM instances themselves, and so a part of their study.
 OBJECTS = ("seg.dcm", "sr.dcm")
@@ -196,7 +204,8 @@ def finish(
     analysed
         Its files are durable in the store.
     threshold
-        Score from which a large finding is critical: :func:`urgency.alert_threshold`.
+        Score from which a large finding is critical, see
+        :func:`serving.worklist.placing.alert_threshold`.
 
     Returns
     -------
@@ -222,8 +231,8 @@ def finish(
         result_id = add_result(connection, columns, files)
         for arrival in objects:
             file_object(connection, arrival, study, result_id, now)
-        place = _place(policy, case, document, threshold)
-        changed = _tell_of_result(connection, job, document, place, now)
+        urgency = _judge(policy, case, study, document, threshold)
+        changed = _tell_of_result(connection, job, document, urgency, now)
         if superseded is not None:
             tell(connection, changed, Kind.SUPERSEDED, {"package": superseded}, now)
         _close(connection, job, JobState.DONE, now)
@@ -417,41 +426,43 @@ def _case(connection: Connection, study_id: int) -> RowMapping:
     return case
 
 
-def _place(
-    policy: UrgencyPolicy, case: RowMapping, document: Mapping[str, Any], threshold: float | None
-) -> dict[str, Any]:
-    """Return where the case stands now; only a score takes back what a score has raised."""
-    findings = document["findings"] if document["scored"] else None
-    ordered = OrderedClass(case["ordered_class"])
-    urgency = judge_urgency(policy, ordered, case["arrived_at"], findings, threshold)
-    if not document["scored"] and case["class_rank"] < urgency.class_rank:
-        return {}
-    return {
-        "urgency_class": urgency.urgency_class.value,
-        "class_rank": urgency.class_rank,
-        "due_at": urgency.due_at,
-        "reasons": [dict(reason) for reason in urgency.reasons],
-    }
+def _judge(
+    policy: UrgencyPolicy,
+    case: RowMapping,
+    study: RowMapping,
+    document: Mapping[str, Any],
+    threshold: float | None,
+) -> Urgency | None:
+    """Return where the case stands now; None: only a score takes back what a score has raised."""
+    score = Score(document["findings"], threshold) if document["scored"] else None
+    facts = facts_of(OrderedClass(case["ordered_class"]), case["arrived_at"], study)
+    urgency = judge_urgency(policy, facts, score)
+    if score is None and case["class_rank"] < urgency.class_rank:
+        return None
+    return urgency
 
 
 def _tell_of_result(
     connection: Connection,
     job: Job,
     document: Mapping[str, Any],
-    place: Mapping[str, Any],
+    urgency: Urgency | None,
     now: float,
 ) -> Case:
     summary = summarise(document)
     state = AiState.SCORED if document["scored"] else AiState.NOT_ANALYSED
-    case = change_case(
-        connection, job.study_id, {"ai_state": state.value, "summary": summary, **place}
-    )
+    values = {"ai_state": state.value, "summary": summary}
+    rules: dict[str, Any] = {}
+    if urgency is not None:
+        values |= place_columns(urgency)
+        rules = {"rules": urgency.rules}
+    case = change_case(connection, job.study_id, values)
     if document["scored"]:
-        details = {"findings": summary["findings"], "package": summary["package"]}
+        details = {"findings": summary["findings"], "package": summary["package"], **rules}
         tell(connection, case, Kind.SCORED, details, now)
     else:
         code = (
             summary["reasons"][0]["code"] if summary["reasons"] else document["verdict"]["status"]
         )
-        tell(connection, case, Kind.NOT_ANALYSED, {"code": code}, now)
+        tell(connection, case, Kind.NOT_ANALYSED, {"code": code, **rules}, now)
     return case

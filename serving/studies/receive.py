@@ -251,8 +251,8 @@ def _file_new(
     filing.add_instances(connection, rows)
     if images:
         filing.add_image_arrival(connection, study_id, now)
-        case = _note_images(request, study_id)
-        tell(connection, case, Kind.RECEIVED, {"instances": len(images)}, now)
+        case, rules = _note_images(request, study_id)
+        tell(connection, case, Kind.RECEIVED, {"instances": len(images), **rules}, now)
     return study_id
 
 
@@ -313,13 +313,19 @@ def instance_of(
     }
 
 
-def _note_images(request: _Request, study_id: int) -> Case:
-    """Open the case, or send it back to receiving: what was analysed is no longer all there is."""
+def _note_images(request: _Request, study_id: int) -> tuple[Case, dict[str, str]]:
+    """Open the case, or send it back to receiving: what was analysed is no longer all there is.
+
+    Returns
+    -------
+    The case, and by which rules it was placed now: ``{"rules": version}``, or nothing.
+    """
     connection = request.connection
     if case_of_study(connection, study_id) is not None:
-        return change_case(connection, study_id, {"ai_state": AiState.RECEIVING.value})
+        return change_case(connection, study_id, {"ai_state": AiState.RECEIVING.value}), {}
     study = filing.study_by_id(connection, study_id)
-    return open_case(connection, request.policy, study, request.now)
+    case, urgency = open_case(connection, request.policy, study, request.now)
+    return case, {"rules": urgency.rules}
 
 
 def _file_conflicts(

@@ -108,7 +108,7 @@ def why_words(reasons: tuple[Mapping[str, Any], ...], language: Language) -> str
 
 
 def reason_words(reason: Mapping[str, Any], language: Language) -> str:
-    """Return the sentence of one reason of :func:`serving.worklist.urgency.judge_urgency`."""
+    """Return the sentence of one reason of :func:`serving.worklist.placing.judge_urgency`."""
     return sentence(f"page.why.{reason['code']}", language, **_numbers(reason["values"]))
 
 
@@ -242,6 +242,7 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values as they are printed: millimetres with one decimal, scores with two."""
     return {
         name: f"{value:.1f}" if name.endswith("_mm") else
+        f"{value:g}" if name == "minutes" else
         f"{value:.2f}" if isinstance(value, float) else value
         for name, value in values.items()
     }  # fmt: skip
@@ -256,7 +257,8 @@ def dynamic_keys() -> set[str]:
     """Return every key that is put together here, for the test that compares the catalogues."""
     why = (
         "nothing-found", "threshold-unknown", "finding-critical", "finding-uncertain",
-        "finding-small", *(f"ordered-{name}" for name in OrderedClass),
+        "finding-small", "storm", *(f"ordered-{name}" for name in OrderedClass),
+        "batch", "old-study", "due-always", "due-open", "tier", "tier-unknown",
     )  # fmt: skip
     from serving.events.log import Kind
 

@@ -13,7 +13,7 @@ from serving.worklist.urgency import UrgencyPolicy
 TOKEN_MARGIN = 1.5
 # Between these the allowance held an overload and a hospital's dump in simulation.
 PROVED_ALLOWANCE = {
-    "rate_margin": (0.10, 0.25),
+    "growth": (0.10, 0.25),
     "pool_share": (0.03, 0.05),
     "burst_minutes": (15.0, 25.0),
 }

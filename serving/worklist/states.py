@@ -41,7 +41,7 @@ class OrderedClass(StrEnum):
 
 
 class UrgencyClass(StrEnum):
-    """Where a case stands on the list: its ordered class, or raised by a finding."""
+    """Where a case stands on the list: see :mod:`serving.worklist.placing`."""
 
     STAT = "stat"
     AI_CRITICAL = "ai-critical"

@@ -1,19 +1,17 @@
-"""How urgent a case is: a class, a due time, and the reasons, from the order and the findings.
+"""The rules of urgency: what stands in ``configs/urgency.yaml``, checked, with its version.
 
-The rules stand in ``configs/urgency.yaml``. A finding may raise a case above its ordered class;
-nothing that the AI says, or does not say, lowers one.
+What follows from them for a case is decided in :mod:`serving.worklist.placing`.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -25,10 +23,9 @@ from pydantic import (
     model_validator,
 )
 
-from firstread.errors import ConfigurationError, PackageError
+from firstread.errors import ConfigurationError
 from firstread.yaml import load, load_file
-from models.package import load_description, locate
-from serving.worklist.calendars import ALL_DAY, Calendar, Shift, due_at, read_shift
+from serving.worklist.calendars import ALL_DAY, Calendar, Shift, read_shift
 from serving.worklist.states import OrderedClass, UrgencyClass
 
 # What a hospital and a case are of until something else is said of them.
@@ -121,7 +118,7 @@ class TokenRule(_Part):
 class AllowanceRule(_Part):
     """What a hospital may send without an excess: delta, epsilon and beta."""
 
-    rate_margin: NotNegative
+    growth: NotNegative
     pool_share: NotNegative
     burst_minutes: NotNegative
 
@@ -213,6 +210,9 @@ class UrgencyPolicy(_Part):
         ordered = [name.value for name in names if name is not UrgencyClass.AI_CRITICAL]
         if ordered != list(OrderedClass):
             raise ValueError("the ordered classes must stand as " + ", ".join(OrderedClass))
+        if names[0] is not UrgencyClass.STAT:
+            # The order serves it before all others, and no token passes it.
+            raise ValueError(f"{UrgencyClass.STAT} must stand first")
         return classes
 
     @field_validator("pools")
@@ -263,16 +263,6 @@ class UrgencyPolicy(_Part):
         return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
-@dataclass(frozen=True, slots=True)
-class Urgency:
-    """Where a case stands and why; ``reasons`` are ``{"code", "values"}``, sentences come later."""
-
-    urgency_class: UrgencyClass
-    class_rank: int
-    due_at: float
-    reasons: tuple[Mapping[str, Any], ...]
-
-
 def read_policy(path: Path | None = None) -> UrgencyPolicy:
     """Read the rules; None reads those that ship.
 
@@ -289,87 +279,3 @@ def read_policy(path: Path | None = None) -> UrgencyPolicy:
     except ConfigurationError as error:
         advice = f"the file that ships is whole: {ships}; put your values into a copy of it"
         raise ConfigurationError(error.message, advice=advice) from error
-
-
-def alert_threshold(
-    policy: UrgencyPolicy, named: Mapping[str, Any], running: str | None
-) -> float | None:
-    """Return the threshold of the policy's operating point from the package that a result names.
-
-    Parameters
-    ----------
-    named
-        ``package`` of ``findings.json``: name, version and the SHA-256 of its description.
-    running
-        What the service scores with, as in its settings; others are looked for where ours lie.
-
-    Returns
-    -------
-    None where exactly that package is not installed (any more), or has no such operating point:
-    another one's threshold would mean something else.
-    """
-    for reference in (running, f"{named['name']}@{named['version']}"):
-        try:
-            found = load_description(locate(reference))
-        except PackageError:
-            continue
-        if found.sha256 == named["sha256"]:
-            point = found.description.operating_points.get(policy.ai_critical.operating_point)
-            return None if point is None else point.threshold
-    return None
-
-
-def judge_urgency(
-    policy: UrgencyPolicy,
-    ordered_class: OrderedClass,
-    arrived_at: float,
-    findings: Sequence[Mapping[str, Any]] | None = None,
-    threshold: float | None = None,
-) -> Urgency:
-    """Place a case.
-
-    Parameters
-    ----------
-    arrived_at
-        When the first image was acknowledged, seconds since 1970; waiting counts from there.
-    findings
-        ``findings`` of ``findings.json``; None where nothing was scored (yet).
-    threshold
-        See :func:`alert_threshold`; None: unknown, so nothing is raised and the reason says so.
-    """
-    ordered = UrgencyClass(ordered_class.value)
-    raised, reasons = ordered, []
-    if findings is not None:
-        is_critical, reason = _judge_findings(policy.ai_critical, findings, threshold)
-        reasons.append(reason)
-        if is_critical and policy.rank(UrgencyClass.AI_CRITICAL) < policy.rank(ordered):
-            raised = UrgencyClass.AI_CRITICAL
-    reasons.append({"code": f"ordered-{ordered}", "values": {}})
-    due = due_at(policy.calendar().calendar, arrived_at, policy.minutes(raised))
-    return Urgency(raised, policy.rank(raised), due, tuple(reasons))
-
-
-def _judge_findings(
-    rule: CriticalRule, findings: Sequence[Mapping[str, Any]], threshold: float | None
-) -> tuple[bool, Mapping[str, Any]]:
-    """Return whether a finding is critical, and the one that tells most about the place."""
-    least_mm = rule.least_mean_diameter_mm
-    if not findings:
-        return False, {"code": "nothing-found", "values": {}}
-    largest = max(findings, key=lambda finding: (finding["mean_diameter_mm"], finding["score"]))
-    if threshold is None:
-        return False, {"code": "threshold-unknown", "values": _numbers(largest)}
-    large = [finding for finding in findings if finding["mean_diameter_mm"] >= least_mm]
-    critical = [finding for finding in large if finding["score"] >= threshold]
-    if critical:
-        most = max(critical, key=lambda finding: (finding["mean_diameter_mm"], finding["score"]))
-        return True, {"code": "finding-critical", "values": _numbers(most)}
-    if large:
-        values = {**_numbers(largest), "threshold": threshold}
-        return False, {"code": "finding-uncertain", "values": values}
-    values = {**_numbers(largest), "least_mm": least_mm}
-    return False, {"code": "finding-small", "values": values}
-
-
-def _numbers(finding: Mapping[str, Any]) -> dict[str, Any]:
-    return {"mean_diameter_mm": finding["mean_diameter_mm"], "score": finding["score"]}

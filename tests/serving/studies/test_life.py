@@ -152,13 +152,30 @@ def test_a_large_finding_raises_the_case(archive: Archive) -> None:
     assert case["due_at"] < due_before  # type: ignore[operator]
 
 
+def test_a_finding_raises_an_old_study_and_nothing_found_leaves_it_in_the_backlog(
+    archive: Archive,
+) -> None:
+    old = {"StudyDate": "19700101"}
+    finished(archive, settled(archive, an_instance(1, **old)))
+    assert the_case(archive)["urgency_class"] == "backlog"
+    job = settled(archive, an_instance(2, **old), now=NOW + 100)
+    finished(archive, job, 20.0, says="second", now=NOW + 200)
+    case = the_case(archive)
+    assert (case["urgency_class"], case["due_at"]) == ("ai-critical", NOW + 30 * 60)
+    last = next(row for row in reversed(rows_of(archive, events)) if row["kind"] == "scored")
+    assert last["details"]["rules"] == archive.policy.version
+
+
 def test_a_study_that_is_not_scored_says_why(archive: Archive) -> None:
     job = settled(archive, an_instance(1))
     assert finished(archive, job, scored=False) is Outcome.DONE
     case = the_case(archive)
     assert case["ai_state"] == "not-analysed"
     last = rows_of(archive, events)[-1]
-    assert (last["kind"], last["details"]) == ("not-analysed", {"code": "not-chest"})
+    assert (last["kind"], last["details"]) == (
+        "not-analysed",
+        {"code": "not-chest", "rules": archive.policy.version},
+    )
     assert len(visible(archive)) == 1
 
 

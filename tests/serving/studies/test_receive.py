@@ -44,7 +44,18 @@ def test_images_become_rows_a_case_and_an_event(archive: Archive) -> None:
     assert (case["ordered_class"], case["urgency_class"]) == ("routine", "routine")
     assert case["arrived_at"] == NOW
     (event,) = rows_of(archive, events)
-    assert (event["kind"], event["details"]) == ("received", {"instances": 2})
+    assert (event["kind"], event["details"]) == (
+        "received",
+        {"instances": 2, "rules": archive.policy.version},
+    )
+
+
+def test_a_routine_case_of_an_old_study_waits_in_the_backlog(archive: Archive) -> None:
+    archive.receive(an_instance(1, StudyDate="19700101"))
+    (case,) = rows_of(archive, cases)
+    assert (case["ordered_class"], case["urgency_class"]) == ("routine", "backlog")
+    assert case["due_at"] == NOW + 1440 * 60
+    assert case["reasons"][1] == {"code": "old-study", "values": {"days": 11}}
 
 
 def test_every_stored_instance_lies_in_the_store_as_it_came(archive: Archive) -> None:

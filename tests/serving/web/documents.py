@@ -14,11 +14,11 @@ from models.package import find_package
 from serving.database.engine import writing
 from serving.database.tables import cases, instances, series, studies
 from serving.events.log import Kind
-from serving.studies.case_rows import change_case, tell
+from serving.studies.case_rows import change_case, place_columns, tell
 from serving.studies.result_rows import add_result, hide_visible_result
+from serving.worklist.placing import CaseFacts, Score, judge_urgency
 from serving.worklist.states import AiState, OrderedClass
 from serving.worklist.summary import summarise
-from serving.worklist.urgency import judge_urgency
 from tests.serving.house import House
 from tests.serving.web.running import Running
 
@@ -137,16 +137,14 @@ def finish(it: Running | House, case_id: str, document: Mapping[str, Any], at: f
             {name: (stored.sha256, stored.size_bytes) for name, stored in files.items()},
         )  # fmt: skip
         urgency = judge_urgency(
-            it.service.policy, OrderedClass(case["ordered_class"]), case["arrived_at"],
-            document["findings"] if document["scored"] else None, FEW_ALERTS,
+            it.service.policy, CaseFacts(OrderedClass(case["ordered_class"]), case["arrived_at"]),
+            Score(document["findings"], FEW_ALERTS) if document["scored"] else None,
         )  # fmt: skip
         state = AiState.SCORED if document["scored"] else AiState.NOT_ANALYSED
         changed = change_case(
             connection, case["study_id"],
             {
-                "ai_state": state.value, "summary": summarise(document),
-                "urgency_class": urgency.urgency_class.value, "class_rank": urgency.class_rank,
-                "due_at": urgency.due_at, "reasons": [dict(reason) for reason in urgency.reasons],
+                "ai_state": state.value, "summary": summarise(document), **place_columns(urgency),
             },
         )  # fmt: skip
         if hidden:

@@ -1,6 +1,7 @@
 """Stored values become the words that a reader sees."""
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -15,9 +16,10 @@ from serving.web.words import (
     person_words,
     why_words,
 )
+from serving.worklist.placing import CaseFacts, Score, judge_urgency
 from serving.worklist.states import AiState, OrderedClass
+from serving.worklist.storm_guard import Tally
 from serving.worklist.summary import Failure, summarise, summarise_failure
-from serving.worklist.urgency import judge_urgency
 from tests.serving.web.documents import a_document, a_finding, a_gap
 from tests.serving.worklist.cases import POLICY
 
@@ -92,23 +94,31 @@ def test_a_newer_analysis_names_the_older_result_and_a_first_one_none() -> None:
     assert ai_words(AiState.RECEIVING, {}, EN).sub == ""
 
 
+OLD = CaseFacts(OrderedClass.ROUTINE, 1_000_000.0, study_date="19700101")
+LARGE = [a_finding(1, 20.0, 0.9)]
+
+
 @pytest.mark.parametrize("language", Language)
 @pytest.mark.parametrize(
-    ("findings", "threshold"),
-    [(None, None), ([], 0.46), ([(20.0, 0.9)], 0.46), ([(20.0, 0.3)], 0.46), ([(8.0, 0.9)], 0.46),
-     ([(20.0, 0.9)], None)],
+    "score",
+    [None, Score([], 0.46), Score(LARGE, 0.46), Score([a_finding(1, 20.0, 0.3)], 0.46),
+     Score([a_finding(1, 8.0, 0.9)], 0.46), Score(LARGE, None), Score(LARGE, 0.46, Tally(40, 100))],
 )  # fmt: skip
-def test_every_reason_has_its_sentence(
-    language: Language, findings: list[tuple[float, float]] | None, threshold: float | None
-) -> None:
-    made = (
-        None
-        if findings is None
-        else [a_finding(number, mm, score) for number, (mm, score) in enumerate(findings, 1)]
+def test_every_reason_has_its_sentence(language: Language, score: Score | None) -> None:
+    facts = [CaseFacts(ordered, 0.0) for ordered in OrderedClass]
+    facts += [OLD, replace(OLD, is_batch=True), replace(OLD, tier="county")]
+    for one in facts:
+        urgency = judge_urgency(POLICY, one, score)
+        why_words(urgency.reasons, language).encode("gbk")
+
+
+def test_an_old_study_with_a_finding_in_a_storm_says_all_of_it() -> None:
+    urgency = judge_urgency(POLICY, OLD, Score(LARGE, 0.46, Tally(40, 100)))
+    assert why_words(urgency.reasons, EN) == (
+        "Finding of 20.0 mm, score 0.90; not raised: 40 of the last 100 cases were flagged, too "
+        "many to be true; ordered routine; the study was 11 days old when it came: no hurry; "
+        "to be opened within 1440 min"
     )
-    for ordered in OrderedClass:
-        urgency = judge_urgency(POLICY, ordered, 0.0, made, threshold)
-        assert why_words(urgency.reasons, language)
 
 
 @pytest.mark.parametrize("language", Language)

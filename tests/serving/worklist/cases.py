@@ -10,12 +10,19 @@ from sqlalchemy import Connection, insert
 
 from serving.database.tables import cases, sites, studies
 from serving.search import search_text
+from serving.studies.case_rows import place_columns
+from serving.worklist.placing import CaseFacts, Score, judge_urgency
 from serving.worklist.states import AiState, OrderedClass, ReadingState
-from serving.worklist.urgency import UrgencyPolicy, judge_urgency, read_policy
+from serving.worklist.urgency import UrgencyPolicy, read_policy
 
 POLICY = read_policy()
 FAMILY = "王李张刘陈杨黄赵吴周徐孙马朱胡林郭何高罗"
 GIVEN = "伟芳娜敏静丽强磊军洋勇艳杰娟涛明超秀霞平刚桂英"
+
+
+def a_policy(**sections: Any) -> UrgencyPolicy:
+    """Return the rules that ship with other sections in place of theirs."""
+    return UrgencyPolicy.model_validate({**POLICY.model_dump(by_alias=True), **sections})
 
 
 def a_finding(mean_diameter_mm: float, score: float = 0.9) -> dict[str, Any]:
@@ -91,7 +98,8 @@ def add_cases(
     ).scalars()
     for case, study_id, study in zip(wanted, known, study_rows, strict=True):
         case_id = case.case_id or secrets.token_hex(16)
-        urgency = judge_urgency(policy, case.ordered_class, case.arrived_at, case.findings, 0.462)
+        score = None if case.findings is None else Score(case.findings, 0.462)
+        urgency = judge_urgency(policy, CaseFacts(case.ordered_class, case.arrived_at), score)
         ids.append(case_id)
         case_rows.append(
             {
@@ -101,11 +109,8 @@ def add_cases(
                 "ai_state": case.ai_state.value,
                 "reading_state": ReadingState.ROUTED.value,
                 "ordered_class": case.ordered_class.value,
-                "urgency_class": urgency.urgency_class.value,
-                "class_rank": urgency.class_rank,
                 "arrived_at": case.arrived_at,
-                "due_at": urgency.due_at,
-                "reasons": list(urgency.reasons),
+                **place_columns(urgency),
                 "summary": dict(case.summary),
                 "search": study["search"],
             }

@@ -1,121 +1,20 @@
-"""What is urgent: the AI raises a case, and never lowers one."""
+"""The rules of urgency: mistakes have their line, and what is written is what holds."""
 
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from firstread.errors import ConfigurationError
 from firstread.messages import Language, sentence
-from models.package import find_package
 from serving.worklist.calendars import due_at
 from serving.worklist.cautions import cautions
+from serving.worklist.placing import CaseFacts, Score, judge_urgency
 from serving.worklist.states import OrderedClass, UrgencyClass
-from serving.worklist.urgency import UrgencyPolicy, alert_threshold, judge_urgency, read_policy
-from tests.packages import blob_network, make_package
+from serving.worklist.urgency import UrgencyPolicy, read_policy
 from tests.serving.worklist.cases import POLICY, a_finding
-
-THRESHOLD = 0.462
-ARRIVED_AT = 1000.0
-
-findings = st.lists(
-    st.builds(a_finding, st.floats(1, 60).map(lambda mm: round(mm, 1)), st.floats(0, 1)), max_size=4
-)
-
-
-def test_a_large_sure_finding_makes_a_routine_case_critical() -> None:
-    urgency = judge_urgency(
-        POLICY, OrderedClass.ROUTINE, ARRIVED_AT, [a_finding(18.3, 0.94)], THRESHOLD
-    )
-    assert urgency.urgency_class is UrgencyClass.AI_CRITICAL
-    assert urgency.due_at == ARRIVED_AT + 30 * 60
-    assert urgency.reasons[0] == {
-        "code": "finding-critical",
-        "values": {"mean_diameter_mm": 18.3, "score": 0.94},
-    }
-
-
-@pytest.mark.parametrize(
-    ("finding", "code"),
-    [
-        (a_finding(14.9, 0.99), "finding-small"),
-        (a_finding(30.0, 0.461), "finding-uncertain"),
-    ],
-)
-def test_a_finding_that_is_small_or_uncertain_moves_nothing_and_says_so(
-    finding: dict[str, Any], code: str
-) -> None:
-    urgency = judge_urgency(POLICY, OrderedClass.ROUTINE, ARRIVED_AT, [finding], THRESHOLD)
-    assert urgency.urgency_class is UrgencyClass.ROUTINE
-    assert urgency.reasons[0]["code"] == code
-
-
-def test_size_and_score_must_be_of_one_and_the_same_finding() -> None:
-    two = [a_finding(20.0, 0.4), a_finding(6.0, 0.99)]
-    urgency = judge_urgency(POLICY, OrderedClass.ROUTINE, ARRIVED_AT, two, THRESHOLD)
-    assert urgency.urgency_class is UrgencyClass.ROUTINE
-
-
-def test_both_limits_belong_to_the_critical_side() -> None:
-    urgency = judge_urgency(
-        POLICY, OrderedClass.BACKLOG, ARRIVED_AT, [a_finding(15.0, THRESHOLD)], THRESHOLD
-    )
-    assert urgency.urgency_class is UrgencyClass.AI_CRITICAL
-
-
-def test_an_unknown_threshold_raises_nothing_and_says_so() -> None:
-    urgency = judge_urgency(POLICY, OrderedClass.ROUTINE, ARRIVED_AT, [a_finding(30.0)], None)
-    assert urgency.urgency_class is UrgencyClass.ROUTINE
-    assert urgency.reasons[0]["code"] == "threshold-unknown"
-
-
-@given(st.sampled_from(OrderedClass), st.none() | findings, st.none() | st.floats(0, 1))
-def test_nothing_that_the_ai_says_lowers_a_case(
-    ordered: OrderedClass, found: list[dict[str, Any]] | None, threshold: float | None
-) -> None:
-    before = judge_urgency(POLICY, ordered, ARRIVED_AT)
-    after = judge_urgency(POLICY, ordered, ARRIVED_AT, found, threshold)
-    assert after.class_rank <= before.class_rank
-    assert after.due_at <= before.due_at
-
-
-@given(st.sampled_from(OrderedClass), findings, st.floats(0, 1))
-def test_one_more_finding_never_moves_a_case_down(
-    ordered: OrderedClass, found: list[dict[str, Any]], threshold: float
-) -> None:
-    more = [*found, a_finding(25.0, 0.9)]
-    assert (
-        judge_urgency(POLICY, ordered, ARRIVED_AT, more, threshold).class_rank
-        <= judge_urgency(POLICY, ordered, ARRIVED_AT, found, threshold).class_rank
-    )
-
-
-def test_the_threshold_is_that_of_the_package_that_the_result_names() -> None:
-    package = find_package(check_files=False)
-    named = {
-        "name": package.description.name,
-        "version": package.description.version,
-        "sha256": package.sha256,
-    }
-    expected = package.description.operating_points["few_alerts"].threshold
-    assert alert_threshold(POLICY, named, None) == expected
-    assert alert_threshold(POLICY, named, "no_such") == expected
-    assert alert_threshold(POLICY, {**named, "sha256": "0" * 64}, None) is None
-    assert alert_threshold(POLICY, {**named, "sha256": "0" * 64}, str(package.folder)) is None
-
-
-def test_the_package_that_runs_need_not_be_one_that_ships(tmp_path: Path) -> None:
-    package = make_package(tmp_path, blob_network())
-    named = {"name": "elsewhere", "version": "7.0.0", "sha256": package.sha256}
-    points = package.description.operating_points
-    assert alert_threshold(POLICY, named, str(package.folder)) == points["few_alerts"].threshold
-    assert alert_threshold(POLICY, named, None) is None
-
 
 FILE = (files("configs") / "urgency.yaml").read_text("utf-8")
 OFFICE = """
@@ -282,7 +181,15 @@ def test_critical_may_stand_elsewhere_among_the_classes(tmp_path: Path) -> None:
     urgent, rest = rest.split("\n", 1)
     moved = f"{head}{urgent}\n  - {{name: ai-critical{raised}\n{rest}"
     policy = read_text(tmp_path, moved.replace("minutes: 30}", "minutes: 90}"))
-    urgent_case = judge_urgency(policy, OrderedClass.URGENT, 0.0, [a_finding(30.0)], THRESHOLD)
+    score = Score([a_finding(30.0)], 0.462)
+    urgent_case = judge_urgency(policy, CaseFacts(OrderedClass.URGENT, 0.0), score)
     assert urgent_case.urgency_class is UrgencyClass.URGENT
-    routine = judge_urgency(policy, OrderedClass.ROUTINE, 0.0, [a_finding(30.0)], THRESHOLD)
+    routine = judge_urgency(policy, CaseFacts(OrderedClass.ROUTINE, 0.0), score)
     assert routine.urgency_class is UrgencyClass.AI_CRITICAL
+
+
+def test_critical_may_not_stand_above_stat(tmp_path: Path) -> None:
+    critical = next(line for line in FILE.splitlines(keepends=True) if "ai-critical, " in line)
+    first = FILE.replace(critical, "").replace("classes:\n", "classes:\n" + critical)
+    with pytest.raises(ConfigurationError, match="stat must stand first"):
+        read_text(tmp_path, first)
