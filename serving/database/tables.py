@@ -406,12 +406,15 @@ decisions = Table(
     Column("credit_after", Double, nullable=False),
     # Who would have been next by class, where the token went before it.
     Column("passed_case_id", ForeignKey("cases.id")),
+    # What the client called its request: sent again, it gets the same claim.
+    Column("request_key", _text(100)),
     # Version of urgency.yaml.
     Column("rules", _text(16), nullable=False),
     Column("at", Double, nullable=False),
     _one_of("rule", "stat", "token", "class", "chosen"),
     UniqueConstraint("pool_id", "pool_version"),
     UniqueConstraint("case_id", "fence"),
+    UniqueConstraint("user_id", "request_key"),
 )
 
 results = Table(

@@ -371,6 +371,7 @@ def upgrade() -> None:
         sa.Column("credit_before", sa.Double(), nullable=False),
         sa.Column("credit_after", sa.Double(), nullable=False),
         sa.Column("passed_case_id", _text(32), nullable=True),
+        sa.Column("request_key", _text(100), nullable=True),
         sa.Column("rules", _text(16), nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
         sa.CheckConstraint(
@@ -387,6 +388,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("case_id", "fence", name=op.f("uq_decisions_case_id_fence")),
         sa.UniqueConstraint(
             "pool_id", "pool_version", name=op.f("uq_decisions_pool_id_pool_version")
+        ),
+        sa.UniqueConstraint(
+            "user_id", "request_key", name=op.f("uq_decisions_user_id_request_key")
         ),
     )
     op.create_table(
