@@ -1,5 +1,8 @@
 """What a request can be told: errors of the family with an HTTP status, for ``problem+json``."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from firstread.errors import FirstreadError
 
 
@@ -43,6 +46,17 @@ class TooSlow(FirstreadError):
 
     code = "too-slow"
     http_status = 408
+
+
+class Conflict(FirstreadError):
+    """What is there is no longer what who asks knew; ``current`` says what it is now."""
+
+    code = "conflict"
+    http_status = 409
+
+    def __init__(self, message: str, *, advice: str = "", current: Mapping[str, Any]) -> None:
+        super().__init__(message, advice=advice)
+        self.current = current
 
 
 class TooLarge(FirstreadError):

@@ -92,6 +92,8 @@ class Settings(BaseSettings):
         A log-in ends after so long without use.
     session_longest_s
         And after so long whatever its use.
+    claim_s
+        A reader of whom nothing was heard for so long loses the case that he claimed.
     ping_s
         Open pages hear so often that they are live, and say that they are not after two silences.
     metrics_token
@@ -138,6 +140,7 @@ class Settings(BaseSettings):
     free_bytes: Bytes = 2 * GIB
     session_s: Seconds = 12 * 3600.0
     session_longest_s: Seconds = 24 * 3600.0
+    claim_s: Seconds = 900.0
     ping_s: Seconds = 10.0
     metrics_token: str | None = None
     demonstration: bool = False

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, select, update
 
 from serving.database.locks import Lock, share
-from serving.database.tables import conflicts, instances, series, studies
+from serving.database.tables import cases, conflicts, instances, series, studies
 
 # Bound parameters of one statement; SQLite and PostgreSQL take at least 32,000.
 _AT_A_TIME = 500
@@ -70,6 +70,17 @@ def study_by_id(connection: Connection, study_id: int) -> RowMapping:
     """Return a study's row, locked until the transaction ends where the database locks rows."""
     query = select(studies).where(studies.c.id == study_id).with_for_update()
     return connection.execute(query).mappings().one()
+
+
+def has_caseless(connection: Connection, study_uids: Iterable[str]) -> bool:
+    """Return whether any of the studies has no case, or is not there at all."""
+    uids = sorted(set(study_uids))
+    known = 0
+    for part in _in_parts(uids):
+        query = select(func.count()).select_from(cases).join(studies)
+        query = query.where(studies.c.study_uid.in_(part))
+        known += connection.execute(query).scalar_one()
+    return known < len(uids)
 
 
 def add_study(connection: Connection, values: Columns) -> int:

@@ -3,9 +3,10 @@
 SQLite has one writer, so nothing of this does anything there. On PostgreSQL these are advisory
 locks (13.3.5), which end with their transaction.
 
-Rows are locked in one order, so that nobody waits for somebody who waits for him: studies (by UID,
-where a transaction has several), cases, jobs; before them at most one of the locks below,
-and ``EVENTS`` after everything else.
+Rows are locked in one order, so that nobody waits for somebody who waits for him: a site
+(where a case may be opened), studies (by UID, where a transaction has several), cases, jobs; before
+them at most one of the locks below, and ``EVENTS`` after everything else. A decision locks its pool
+and then one case. What takes back several cases waits for none of them.
 """
 
 from enum import IntEnum

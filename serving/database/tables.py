@@ -8,6 +8,8 @@ Texts are compared by code point, and numbers of rows and bytes have 64 bits, on
 SQLite does so by itself, PostgreSQL is told.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -57,6 +59,51 @@ def _one_of(column: str, *words: str) -> CheckConstraint:
 
 
 _ORDERED = ("stat", "urgent", "routine", "backlog")
+_CLASSES = (*_ORDERED, "ai-critical")
+
+
+def _where(condition: str) -> dict[str, Any]:
+    """Make an index hold only the rows of a condition, which queries must repeat word for word."""
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+ROUTED = "reading_state = 'routed'"
+CLAIMED = "reading_state = 'claimed'"
+
+# --- pools ----------------------------------------------------------------------------------------
+
+# Who reads together: hospitals send to a pool, its readers take its cases.
+pools = Table(
+    "pools",
+    metadata,
+    _id(),
+    Column("code", _text(32), nullable=False, unique=True),
+    Column("name", _text(200), nullable=False),
+    # Everybody who may claim reads every key here; else as reader_keys say.
+    Column("is_open", Boolean, nullable=False, server_default=false()),
+    # Capacity: how many read at the same time, and how long they need for a case, on average.
+    Column("readers", Double, nullable=False),
+    Column("reading_minutes", Double, nullable=False),
+    # Of the token, and how many decisions there were: both change with each decision alone.
+    Column("credit", Double, nullable=False, server_default=text("0")),
+    Column("version", BigInteger, nullable=False, server_default=text("0")),
+    Column("created_at", Double, nullable=False),
+    CheckConstraint("readers > 0 AND reading_minutes > 0", name="capacity"),
+)
+
+# Qualification keys: what a reader must be able to read. One small number for each combination.
+reading_keys = Table(
+    "reading_keys",
+    metadata,
+    _id(),
+    Column("modality", _text(16), nullable=False),
+    # Of serving.worklist.keys; empty: not known.
+    Column("body_part", _text(32), nullable=False),
+    Column("age_group", _text(16), nullable=False),
+    # A finding that needs a specialist; empty: none.
+    Column("special", _text(32), nullable=False, server_default=""),
+    UniqueConstraint("modality", "body_part", "age_group", "special"),
+)
 
 # --- accounts -------------------------------------------------------------------------------------
 
@@ -70,7 +117,14 @@ sites = Table(
     Column("ordered_class", _text(16), nullable=False, server_default="routine"),
     # "on_arrival": every study is applied for at once; "by_hand": somebody applies.
     Column("application", _text(16), nullable=False, server_default="on_arrival"),
+    # Of urgency.yaml: how long its cases may wait.
+    Column("tier", _text(32), nullable=False, server_default="standard"),
+    # Who reads its studies; None: the pool "default".
+    Column("pool_id", ForeignKey("pools.id")),
+    # Cases a day as agreed; 0: nothing was.
+    Column("contract_per_day", Double, nullable=False, server_default=text("0")),
     Column("created_at", Double, nullable=False),
+    CheckConstraint("contract_per_day >= 0", name="contract"),
 )
 
 users = Table(
@@ -91,6 +145,36 @@ users = Table(
     Column("is_demonstration", Boolean, nullable=False, server_default=false()),
     Column("created_at", Double, nullable=False),
     _one_of("role", "sender", "reader", "researcher", "mlops", "admin"),
+)
+
+# Which keys a user reads in a pool that is not open.
+reader_keys = Table(
+    "reader_keys",
+    metadata,
+    Column("user_id", ForeignKey("users.id"), primary_key=True),
+    Column("pool_id", ForeignKey("pools.id"), primary_key=True),
+    Column("key_id", ForeignKey("reading_keys.id"), primary_key=True),
+)
+
+# The leaky bucket of a hospital in a pool (serving.worklist.allowance), in operational minutes.
+allowances = Table(
+    "allowances",
+    metadata,
+    Column("pool_id", ForeignKey("pools.id"), primary_key=True),
+    Column("site_id", ForeignKey("sites.id"), primary_key=True),
+    Column("tat_min", Double, nullable=False),
+    # Of the last case: a clock that was set back takes the bucket with it.
+    Column("charged_min", Double, nullable=False),
+)
+
+# How many cases a hospital sent to a pool on a day (counted from the year 1), for its usual volume.
+site_days = Table(
+    "site_days",
+    metadata,
+    Column("pool_id", ForeignKey("pools.id"), primary_key=True),
+    Column("site_id", ForeignKey("sites.id"), primary_key=True),
+    Column("day", Integer, primary_key=True),
+    Column("cases", Integer, nullable=False),
 )
 
 sessions = Table(
@@ -233,6 +317,8 @@ conflicts = Table(
 
 # --- cases, results, jobs -------------------------------------------------------------------------
 
+_PLACE = ("class_rank", "fair_due_at", "arrived_at", "id")
+
 cases = Table(
     "cases",
     metadata,
@@ -249,7 +335,20 @@ cases = Table(
     Column("class_rank", Integer, nullable=False),
     # Acknowledgement of the first image.
     Column("arrived_at", Double, nullable=False),
+    # By class and tier; anew when the class changes.
     Column("due_at", Double, nullable=False),
+    # By how much it came too early for its hospital's allowance; fixed when it arrives.
+    Column("excess_min", Double, nullable=False, server_default=text("0")),
+    # due_at and the excess: its place within the class.
+    Column("fair_due_at", Double, nullable=False),
+    Column("pool_id", ForeignKey("pools.id"), nullable=False),
+    Column("key_id", ForeignKey("reading_keys.id"), nullable=False),
+    # Who reads it, until when unless it is heard of again.
+    Column("holder_id", ForeignKey("users.id")),
+    Column("claimed_at", Double),
+    Column("lease_until", Double),
+    # Raised by every claim and its end; a write with an older one changes nothing.
+    Column("fence", Integer, nullable=False, server_default=text("0")),
     # Why it stands where it stands: [{"code", "values"}], sentences are made when shown.
     Column("reasons", JSON, nullable=False),
     # Of the visible result, or why there is none: what a row shows (serving.worklist.summary).
@@ -259,32 +358,63 @@ cases = Table(
     # Of the study, here so that a filtered list needs no join.
     Column("search", _text(600), nullable=False),
     _one_of("ai_state", "receiving", "waiting", "analysing", "scored", "not-analysed"),
-    _one_of("reading_state", "unapplied", "routed"),
+    _one_of("reading_state", "unapplied", "routed", "claimed"),
     _one_of("ordered_class", *_ORDERED),
-    _one_of("urgency_class", *_ORDERED, "ai-critical"),
+    _one_of("urgency_class", *_CLASSES),
+    CheckConstraint("(reading_state = 'claimed') = (holder_id IS NOT NULL)", name="holder"),
+    CheckConstraint("(holder_id IS NULL) = (lease_until IS NULL)", name="lease"),
+    CheckConstraint("(holder_id IS NULL) = (claimed_at IS NULL)", name="claimed"),
+    # The heads: the first case of a key and class is the first entry of its stretch.
+    Index(
+        "ix_cases_routed",
+        "pool_id",
+        "key_id",
+        "class_rank",
+        "fair_due_at",
+        "arrived_at",
+        "id",
+        **_where(ROUTED),
+    ),
+    # As many as people are reading.
+    Index("ix_cases_claimed", "pool_id", "lease_until", **_where(CLAIMED)),
     # With the search text, so that a search over all cases, or over those of one state, and its
     # counts touch nothing but an index.
-    Index("ix_cases_order", "class_rank", "due_at", "arrived_at", "id", "search"),
-    Index("ix_cases_site_order", "site_id", "class_rank", "due_at", "arrived_at", "id"),
-    Index(
-        "ix_cases_ai_state_order",
-        "ai_state",
-        "class_rank",
-        "due_at",
-        "arrived_at",
-        "id",
-        "search",
-    ),
+    Index("ix_cases_order", *_PLACE, "search"),
+    Index("ix_cases_site_order", "site_id", *_PLACE),
+    Index("ix_cases_ai_state_order", "ai_state", *_PLACE, "search"),
     # A site's list of one state, and its counts, which touch nothing but this index.
-    Index(
-        "ix_cases_site_ai_state_order",
-        "site_id",
-        "ai_state",
-        "class_rank",
-        "due_at",
-        "arrived_at",
-        "id",
-    ),
+    Index("ix_cases_site_ai_state_order", "site_id", "ai_state", *_PLACE),
+)
+
+# What was handed out, to whom and why: one row for each claim, in the order of the pool's versions.
+decisions = Table(
+    "decisions",
+    metadata,
+    _id(),
+    Column("pool_id", ForeignKey("pools.id"), nullable=False),
+    # Of the pool after it.
+    Column("pool_version", BigInteger, nullable=False),
+    Column("case_id", ForeignKey("cases.id"), nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("user_id", ForeignKey("users.id"), nullable=False),
+    # Of serving.worklist.order; "chosen": the reader took this case, whoever was next.
+    Column("rule", _text(16), nullable=False),
+    Column("class_rank", Integer, nullable=False),
+    Column("key_id", ForeignKey("reading_keys.id"), nullable=False),
+    Column("fair_due_at", Double, nullable=False),
+    Column("credit_before", Double, nullable=False),
+    Column("credit_after", Double, nullable=False),
+    # Who would have been next by class, where the token went before it.
+    Column("passed_case_id", ForeignKey("cases.id")),
+    # What the client called its request: sent again, it gets the same claim.
+    Column("request_key", _text(100)),
+    # Version of urgency.yaml.
+    Column("rules", _text(16), nullable=False),
+    Column("at", Double, nullable=False),
+    _one_of("rule", "stat", "token", "class", "chosen"),
+    UniqueConstraint("pool_id", "pool_version"),
+    UniqueConstraint("case_id", "fence"),
+    UniqueConstraint("user_id", "request_key"),
 )
 
 results = Table(

@@ -13,6 +13,9 @@ scored         ``findings``, ``package``              a result became visible
 not-analysed   ``code``: first reason                 an analysis ended without a score
 superseded     ``package``                            an older result gave way to a newer one
 conflict       ``instances``                          an image came again with other bytes
+claimed        ``user``, ``rule``                     a reader took the case
+released       ``user``                               its reader gave it back
+lease-ended    ``user``                               nothing was heard of its reader for a lease
 ============== ====================================== ==========================================
 
 Ids rise in the order of commits: a reader that has seen an id has seen all before it. SQLite lets
@@ -45,6 +48,9 @@ class Kind(StrEnum):
     NOT_ANALYSED = "not-analysed"
     SUPERSEDED = "superseded"
     CONFLICT = "conflict"
+    CLAIMED = "claimed"
+    RELEASED = "released"
+    LEASE_ENDED = "lease-ended"
 
 
 @dataclass(frozen=True, slots=True)

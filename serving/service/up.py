@@ -30,6 +30,7 @@ from serving.service.processes import child_environment
 from serving.service.supervisor import Supervisor
 from serving.settings import Settings, refuse_unknown
 from serving.worklist.cautions import cautions
+from serving.worklist.pools import ensure_default_pool
 from serving.worklist.store import align_ranks
 from serving.worklist.urgency import UrgencyPolicy, read_policy
 
@@ -73,6 +74,7 @@ def up(settings: Settings, tell: Callable[[str], None]) -> None:
         migrate(database)
         with writing(database) as connection:
             align_ranks(connection, policy)
+            ensure_default_pool(connection, time.time())
         store = Store(settings.store_folder)
         store.sweep()
         store.close()

@@ -1,4 +1,4 @@
-"""What a worker does for studies besides analysing them: they settle, lost leases are taken back.
+"""What a worker does besides analysing: studies settle, lost jobs and cases are taken back.
 
 A bug over one of them ends neither the process, which holds other studies, nor the others' turn: it
 is told in the log and tried again after pauses. A study that cannot settle ends as not analysed.
@@ -16,6 +16,7 @@ from serving.jobs.room import lacks_room
 from serving.service.logs import trouble
 from serving.settings import Settings
 from serving.studies import life
+from serving.studies.claims import sweep
 from serving.worklist.summary import Failure
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,9 @@ class Upkeep:
         now = self._clock()
         self._settle(now)
         self._recover(now)
+        taken_back = sweep(self._database, now, self._settings.claim_s)
+        if taken_back:
+            log.info("claims ended", extra={"cases": taken_back})
 
     def _settle(self, now: float) -> None:
         settings = self._settings

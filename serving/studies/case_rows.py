@@ -12,7 +12,10 @@ from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from serving.database.tables import cases, sites
 from serving.events.log import Kind, record
+from serving.worklist.charging import charge_case
+from serving.worklist.keys import key_of
 from serving.worklist.placing import CaseFacts, Urgency, judge_urgency
+from serving.worklist.pools import key_id, pool_by_id, sender_of
 from serving.worklist.states import AiState, OrderedClass, ReadingState, before
 from serving.worklist.urgency import UrgencyPolicy
 
@@ -36,13 +39,26 @@ def case_of_study(connection: Connection, study_id: int) -> RowMapping | None:
 
 
 def open_case(
-    connection: Connection, policy: UrgencyPolicy, study: RowMapping, now: float
+    connection: Connection, policy: UrgencyPolicy, study: RowMapping, series: RowMapping, now: float
 ) -> tuple[Case, Urgency]:
-    """Make a study's case: receiving, in the place that its site's orders and its age give it."""
+    """Make a study's case: receiving, in the place that its site's orders and its age give it.
+
+    It is charged to its hospital's allowance in the same transaction, which holds the site
+    (:func:`serving.worklist.charging.hold_site`).
+
+    Parameters
+    ----------
+    series
+        Of its first image: says who can read it.
+    """
     columns = (sites.c.ordered_class, sites.c.application)
     site = connection.execute(select(*columns).where(sites.c.id == study["site_id"])).one()
+    sender = sender_of(connection, study["site_id"], now)
     ordered = OrderedClass(site.ordered_class)
-    urgency = judge_urgency(policy, facts_of(ordered, now, study))
+    facts = CaseFacts(ordered, now, study["study_date"], tier=sender.tier, pool=sender.pool.code)
+    urgency = judge_urgency(policy, facts)
+    excess_min = charge_case(connection, policy, sender, now)
+    key = key_of(series["modality"], series["body_part"], study["birth_date"], study["study_date"])
     is_applied = site.application == _ON_ARRIVAL
     # Random, so that an address tells nothing about order or number of cases.
     case_id = secrets.token_hex(16)
@@ -51,30 +67,47 @@ def open_case(
             id=case_id,
             study_id=study["id"],
             site_id=study["site_id"],
+            pool_id=sender.pool.id,
+            key_id=key_id(connection, key),
             ai_state=AiState.RECEIVING.value,
             reading_state=(ReadingState.ROUTED if is_applied else ReadingState.UNAPPLIED).value,
             ordered_class=ordered.value,
             arrived_at=now,
+            excess_min=excess_min,
             summary={},
             version=1,
             search=study["search"],
-            **place_columns(urgency),
+            **place_columns(urgency, excess_min),
         )
     )
     return Case(case_id, study["site_id"], 1, AiState.RECEIVING), urgency
 
 
-def facts_of(ordered_class: OrderedClass, arrived_at: float, study: RowMapping) -> CaseFacts:
+def facts_of(connection: Connection, case: RowMapping, study: RowMapping) -> CaseFacts:
     """Return what the tables know of a case's urgency before it was scored."""
-    return CaseFacts(ordered_class, arrived_at, study["study_date"])
+    tier = select(sites.c.tier).where(sites.c.id == case["site_id"])
+    return CaseFacts(
+        OrderedClass(case["ordered_class"]),
+        case["arrived_at"],
+        study["study_date"],
+        tier=connection.execute(tier).scalar_one(),
+        pool=pool_by_id(connection, case["pool_id"]).code,
+    )
 
 
-def place_columns(urgency: Urgency) -> dict[str, Any]:
-    """Return the columns that say where a case stands, and why."""
+def place_columns(urgency: Urgency, excess_min: float) -> dict[str, Any]:
+    """Return the columns that say where a case stands, and why.
+
+    Parameters
+    ----------
+    excess_min
+        As it was when the case arrived: it stays whatever becomes of the class.
+    """
     return {
         "urgency_class": urgency.urgency_class.value,
         "class_rank": urgency.class_rank,
         "due_at": urgency.due_at,
+        "fair_due_at": urgency.due_at + excess_min * 60,
         "reasons": [dict(reason) for reason in urgency.reasons],
     }
 

@@ -52,8 +52,8 @@ from serving.studies.result_rows import (
     result_columns,
 )
 from serving.studies.texts import decide_codecs, series_columns, study_columns
-from serving.worklist.placing import Score, Urgency, judge_urgency
-from serving.worklist.states import AiState, OrderedClass
+from serving.worklist.placing import CaseFacts, Score, Urgency, judge_urgency
+from serving.worklist.states import AiState
 from serving.worklist.summary import Failure, summarise, summarise_failure
 from serving.worklist.urgency import UrgencyPolicy
 
@@ -232,8 +232,9 @@ def finish(
         result_id = add_result(connection, columns, files)
         for arrival in objects:
             file_object(connection, arrival, study, result_id, now)
-        urgency = _judge(policy, case, study, document, threshold)
-        changed = _tell_of_result(connection, job, document, urgency, now)
+        facts = facts_of(connection, case, study)
+        urgency = _judge(policy, case, facts, document, threshold)
+        changed = _tell_of_result(connection, case, document, urgency, now)
         if superseded is not None:
             tell(connection, changed, Kind.SUPERSEDED, {"package": superseded}, now)
         _close(connection, job, JobState.DONE, now)
@@ -431,13 +432,12 @@ def _case(connection: Connection, study_id: int) -> RowMapping:
 def _judge(
     policy: UrgencyPolicy,
     case: RowMapping,
-    study: RowMapping,
+    facts: CaseFacts,
     document: Mapping[str, Any],
     threshold: float | None,
 ) -> Urgency | None:
     """Return where the case stands now; None: only a score takes back what a score has raised."""
     score = Score(document["findings"], threshold) if document["scored"] else None
-    facts = facts_of(OrderedClass(case["ordered_class"]), case["arrived_at"], study)
     urgency = judge_urgency(policy, facts, score)
     if score is None and case["class_rank"] < urgency.class_rank:
         return None
@@ -446,7 +446,7 @@ def _judge(
 
 def _tell_of_result(
     connection: Connection,
-    job: Job,
+    before: RowMapping,
     document: Mapping[str, Any],
     urgency: Urgency | None,
     now: float,
@@ -456,9 +456,9 @@ def _tell_of_result(
     values = {"ai_state": state.value, "summary": summary}
     rules: dict[str, Any] = {}
     if urgency is not None:
-        values |= place_columns(urgency)
+        values |= place_columns(urgency, before["excess_min"])
         rules = {"rules": urgency.rules}
-    case = change_case(connection, job.study_id, values)
+    case = change_case(connection, before["study_id"], values)
     if document["scored"]:
         details = {"findings": summary["findings"], "package": summary["package"], **rules}
         tell(connection, case, Kind.SCORED, details, now)

@@ -44,6 +44,7 @@ from serving.studies.texts import (
     study_texts_as_sent,
     with_votes,
 )
+from serving.worklist.charging import hold_site
 from serving.worklist.states import AiState
 from serving.worklist.urgency import UrgencyPolicy
 
@@ -165,6 +166,8 @@ def _file_all(request: _Request, arrivals: Sequence[Arrival]) -> tuple[Answer, .
     by_study: dict[str, list[int]] = defaultdict(list)
     for place, arrival in enumerate(arrivals):
         by_study[arrival.facts.study_uid].append(place)
+    if filing.has_caseless(request.connection, by_study):
+        hold_site(request.connection, request.site_id)
     # Those that are contradicted, too: each of them may change.
     studies = filing.lock_studies(
         request.connection, {*by_study, *(one.study_uid for one in known.values())}
@@ -259,7 +262,7 @@ def _file_new(
     filing.add_instances(connection, rows)
     if images:
         filing.add_image_arrival(connection, study_id, now)
-        case, rules = _note_images(request, study_id)
+        case, rules = _note_images(request, study_id, images[0].series_uid)
         tell(connection, case, Kind.RECEIVED, {"instances": len(images), **rules}, now)
     return study_id
 
@@ -321,7 +324,7 @@ def instance_of(
     }
 
 
-def _note_images(request: _Request, study_id: int) -> tuple[Case, dict[str, str]]:
+def _note_images(request: _Request, study_id: int, series_uid: str) -> tuple[Case, dict[str, str]]:
     """Open the case, or send it back to receiving: what was analysed is no longer all there is.
 
     Returns
@@ -332,7 +335,10 @@ def _note_images(request: _Request, study_id: int) -> tuple[Case, dict[str, str]
     if case_of_study(connection, study_id) is not None:
         return change_case(connection, study_id, {"ai_state": AiState.RECEIVING.value}), {}
     study = filing.study_by_id(connection, study_id)
-    case, urgency = open_case(connection, request.policy, study, request.now)
+    series = next(
+        row for row in filing.series_rows(connection, study_id) if row["series_uid"] == series_uid
+    )
+    case, urgency = open_case(connection, request.policy, study, series, request.now)
     return case, {"rules": urgency.rules}
 
 

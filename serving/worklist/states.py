@@ -25,10 +25,18 @@ class AiState(StrEnum):
 
 
 class ReadingState(StrEnum):
-    """How far the reading of a case is; only routed cases can be taken by a reader."""
+    """How far the reading of a case is; only routed cases can be taken by a reader.
+
+    ::
+
+        unapplied    routed ── claim ──> claimed
+                       ^                    │
+                       └─ release, lease over
+    """
 
     UNAPPLIED = "unapplied"
     ROUTED = "routed"
+    CLAIMED = "claimed"
 
 
 class OrderedClass(StrEnum):

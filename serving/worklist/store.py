@@ -1,7 +1,7 @@
 """The list in SQL: pages by keyset, search, filters, counts.
 
-The order is (class rank, due time, arrival, id): fixed when a case is placed, so it does not move
-with the clock, a page begins exactly after the last row of the one before, and every list is a
+The order is (class rank, fair due time, arrival, id): fixed when a case is placed, so it does not
+move with the clock, a page begins exactly after the last row of the one before, and every list is a
 scan of one index. ``docs/worklist.md`` has the figures.
 """
 
@@ -40,7 +40,7 @@ MOST_ROWS = 200
 MOST_TYPED = 100
 _CASE_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
 
-_ORDER = (cases.c.class_rank, cases.c.due_at, cases.c.arrived_at, cases.c.id)
+_ORDER = (cases.c.class_rank, cases.c.fair_due_at, cases.c.arrived_at, cases.c.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ class Place:
     """A place on the list, between two rows: just after, or just before, this key."""
 
     class_rank: int
-    due_at: float
+    fair_due_at: float
     arrived_at: float
     case_id: str
 
     def text(self) -> str:
         """Return the place as it stands in an address; it names no patient."""
-        values = [self.class_rank, self.due_at, self.arrived_at, self.case_id]
+        values = [self.class_rank, self.fair_due_at, self.arrived_at, self.case_id]
         return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
 
 
@@ -68,8 +68,8 @@ def read_place(text: str) -> Place:
     """
     try:
         values = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        rank, due_at, arrived_at, case_id = values
-        place = Place(int(rank), float(due_at), float(arrived_at), str(case_id))
+        rank, fair_due_at, arrived_at, case_id = values
+        place = Place(int(rank), float(fair_due_at), float(arrived_at), str(case_id))
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise BadRequest("no such place on the worklist", advice="begin at its first page") from (
             error
@@ -175,6 +175,7 @@ class Row:
     class_rank: int
     arrived_at: float
     due_at: float
+    fair_due_at: float
     reasons: tuple[Mapping[str, Any], ...]
     summary: Mapping[str, Any]
     patient_name: str
@@ -192,7 +193,7 @@ class Row:
     @property
     def place(self) -> Place:
         """Where it stands."""
-        return Place(self.class_rank, self.due_at, self.arrived_at, self.case_id)
+        return Place(self.class_rank, self.fair_due_at, self.arrived_at, self.case_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +250,7 @@ def _ids(question: Question, policy: UrgencyPolicy) -> Select[Any]:
 
 _CASE_COLUMNS = (
     "version", "ai_state", "reading_state", "ordered_class", "urgency_class", "class_rank",
-    "arrived_at", "due_at", "reasons", "summary", "site_id",
+    "arrived_at", "due_at", "fair_due_at", "reasons", "summary", "site_id",
 )  # fmt: skip
 _STUDY_COLUMNS = (
     "patient_name", "patient_id", "birth_date", "sex", "study_date", "description",
@@ -274,7 +275,7 @@ def _conditions(question: Question, policy: UrgencyPolicy) -> list[ColumnElement
 
 
 def _key(place: Place) -> tuple[int, float, float, str]:
-    return place.class_rank, place.due_at, place.arrived_at, place.case_id
+    return place.class_rank, place.fair_due_at, place.arrived_at, place.case_id
 
 
 def _row(values: RowMapping) -> Row:

@@ -60,7 +60,7 @@ def questions(engine: Engine) -> dict[str, Callable[[random.Random], Question]]:
     """Return the kinds of page."""
     with reading(engine) as connection:
         query = text(
-            "SELECT class_rank, due_at, arrived_at, id FROM cases ORDER BY random() LIMIT 200"
+            "SELECT class_rank, fair_due_at, arrived_at, id FROM cases ORDER BY random() LIMIT 200"
         )
         places = [Place(*row) for row in connection.execute(query)]
     return {

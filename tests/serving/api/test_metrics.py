@@ -24,6 +24,8 @@ from serving.database.tables import (
 )
 from serving.http.dependencies import Service
 from serving.settings import Settings
+from serving.worklist.keys import ReadingKey
+from serving.worklist.pools import ensure_default_pool, key_id
 from tests.serving.databases import a_database
 
 NOW = 1_000_000.0
@@ -34,6 +36,8 @@ def engine(database: str, tmp_path: Path) -> Iterator[Engine]:
     engine = a_database(tmp_path / "x.sqlite")
     with writing(engine) as connection:
         connection.execute(insert(sites).values(id=1, code="county", name="County", created_at=0))
+        ensure_default_pool(connection, 0.0)
+        key_id(connection, ReadingKey("CT", "chest"))
     yield engine
     engine.dispose()
 
@@ -62,7 +66,8 @@ def add_case(engine: Engine, number: int, state: str = "scored") -> None:
             insert(cases).values(
                 id=f"case{number}", study_id=number, site_id=1, ai_state=state,
                 reading_state="routed", ordered_class="routine", urgency_class="routine",
-                class_rank=3, arrived_at=0, due_at=0, reasons=[], summary={}, search="",
+                class_rank=3, arrived_at=0, due_at=0, fair_due_at=0, pool_id=1, key_id=1,
+                reasons=[], summary={}, search="",
             )
         )  # fmt: skip
 

@@ -15,11 +15,22 @@ from serving.archive.index import (
     instance,
 )
 from serving.database.engine import open_engine, reading
-from serving.database.tables import cases, conflicts, events, instances, series, studies
+from serving.database.tables import (
+    cases,
+    conflicts,
+    events,
+    instances,
+    pools,
+    reading_keys,
+    series,
+    studies,
+)
 from serving.errors import DatabaseBusy, Unavailable
+from serving.studies.life import settle
 from serving.studies.receive import NOT_AUTHORISED, PROCESSING_FAILURE, Kept, receive
+from serving.worklist.store import Question, read_page
 from tests.serving.databases import locked
-from tests.serving.studies.a_study import NOW, SEG, SR, Archive, an_instance, rows_of
+from tests.serving.studies.a_study import NOW, QUIET_S, SEG, SR, Archive, an_instance, rows_of
 
 TABLES = (studies, series, instances, conflicts, cases, events)
 
@@ -315,3 +326,39 @@ def test_a_folder_of_the_archive_may_have_any_name(database: str, tmp_path: Path
     archive = Archive(folder)
     assert outcomes(archive, an_instance(1)) == [Kept.STORED]
     archive.close()
+
+
+def test_a_case_stands_in_its_hospitals_pool_with_the_key_of_its_images(archive: Archive) -> None:
+    archive.receive(an_instance(1, BodyPartExamined="CHEST", PatientBirthDate="20200101"))
+    (case,), (pool,), (key,) = (rows_of(archive, table) for table in (cases, pools, reading_keys))
+    assert (case["pool_id"], pool["code"]) == (pool["id"], "default")
+    assert case["key_id"] == key["id"]
+    assert (key["modality"], key["body_part"], key["age_group"]) == ("CT", "chest", "child")
+    assert (case["holder_id"], case["fence"]) == (None, 0)
+
+
+def test_a_dump_stands_behind_its_own_allowance_and_keeps_its_excess_when_it_is_raised(
+    archive: Archive,
+) -> None:
+    for number in range(40):
+        archive.receive(an_instance(number, study=f"dump {number}"))
+    archive.receive(an_instance(1, study="other"), site_id=2)
+    rows = rows_of(archive, cases)
+    of_other = next(row for row in rows if row["site_id"] == 2)
+    last = max(rows, key=lambda row: row["excess_min"])
+    assert of_other["excess_min"] == 0 < last["excess_min"]
+    assert last["fair_due_at"] == pytest.approx(last["due_at"] + last["excess_min"] * 60)
+    settle(archive.engine, NOW + QUIET_S, QUIET_S)
+    while (job := archive.claim(NOW + QUIET_S)) is not None:
+        if job.study_id == last["study_id"]:
+            break
+    assert job is not None
+    archive.finish(job, archive.analysed(20.0, study="dump 39"), threshold=0.5)
+    (raised,) = [row for row in rows_of(archive, cases) if row["id"] == last["id"]]
+    assert raised["urgency_class"] == "ai-critical"
+    assert raised["excess_min"] == last["excess_min"]
+    assert raised["due_at"] < last["due_at"]
+    assert raised["fair_due_at"] == pytest.approx(raised["due_at"] + raised["excess_min"] * 60)
+    with reading(archive.engine) as connection:
+        listed = [row.case_id for row in read_page(connection, Question(), archive.policy).rows]
+    assert listed[:2] == [raised["id"], min(rows, key=lambda row: row["fair_due_at"])["id"]]

@@ -144,7 +144,8 @@ def finish(it: Running | House, case_id: str, document: Mapping[str, Any], at: f
         changed = change_case(
             connection, case["study_id"],
             {
-                "ai_state": state.value, "summary": summarise(document), **place_columns(urgency),
+                "ai_state": state.value, "summary": summarise(document),
+                **place_columns(urgency, case["excess_min"]),
             },
         )  # fmt: skip
         if hidden:

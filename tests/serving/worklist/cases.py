@@ -11,7 +11,9 @@ from sqlalchemy import Connection, insert
 from serving.database.tables import cases, sites, studies
 from serving.search import search_text
 from serving.studies.case_rows import place_columns
+from serving.worklist.keys import ReadingKey
 from serving.worklist.placing import CaseFacts, Score, judge_urgency
+from serving.worklist.pools import ensure_default_pool, key_id
 from serving.worklist.states import AiState, OrderedClass, ReadingState
 from serving.worklist.urgency import UrgencyPolicy, read_policy
 
@@ -73,10 +75,17 @@ class ACase:
     arrived_at: float = 1_000_000.0
     study_uid: str = ""
     case_id: str = ""
+    # Of the pool "default" and the key of an adult's chest CT, unless it says others.
+    pool_id: int = 1
+    key_id: int = 1
+    excess_min: float = 0.0
+    reading_state: ReadingState = ReadingState.ROUTED
 
 
 def add_sites(connection: Connection, count: int = 2) -> None:
-    """Add sites with the ids 1, 2, ..."""
+    """Add sites with the ids 1, 2, ..., the pool "default" and the key of an adult's chest CT."""
+    ensure_default_pool(connection, 0.0)
+    assert key_id(connection, ReadingKey("CT", "chest")) == 1
     for number in range(1, count + 1):
         connection.execute(
             insert(sites).values(
@@ -107,10 +116,13 @@ def add_cases(
                 "study_id": study_id,
                 "site_id": case.site_id,
                 "ai_state": case.ai_state.value,
-                "reading_state": ReadingState.ROUTED.value,
+                "pool_id": case.pool_id,
+                "key_id": case.key_id,
+                "excess_min": case.excess_min,
+                "reading_state": case.reading_state.value,
                 "ordered_class": case.ordered_class.value,
                 "arrived_at": case.arrived_at,
-                **place_columns(urgency),
+                **place_columns(urgency, case.excess_min),
                 "summary": dict(case.summary),
                 "search": study["search"],
             }

@@ -31,15 +31,35 @@ def upgrade() -> None:
         op.f("ix_log_in_failures_subject_at"), "log_in_failures", ["subject", "at"], unique=False
     )
     op.create_table(
-        "sites",
+        "pools",
         sa.Column("id", _NUMBER, nullable=False),
         sa.Column("code", _text(32), nullable=False),
         sa.Column("name", _text(200), nullable=False),
-        sa.Column("ordered_class", _text(16), server_default="routine", nullable=False),
-        sa.Column("application", _text(16), server_default="on_arrival", nullable=False),
+        sa.Column("is_open", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("readers", sa.Double(), nullable=False),
+        sa.Column("reading_minutes", sa.Double(), nullable=False),
+        sa.Column("credit", sa.Double(), server_default=sa.text("0"), nullable=False),
+        sa.Column("version", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("id", name=op.f("pk_sites")),
-        sa.UniqueConstraint("code", name=op.f("uq_sites_code")),
+        sa.CheckConstraint("readers > 0 AND reading_minutes > 0", name=op.f("ck_pools_capacity")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_pools")),
+        sa.UniqueConstraint("code", name=op.f("uq_pools_code")),
+    )
+    op.create_table(
+        "reading_keys",
+        sa.Column("id", _NUMBER, nullable=False),
+        sa.Column("modality", _text(16), nullable=False),
+        sa.Column("body_part", _text(32), nullable=False),
+        sa.Column("age_group", _text(16), nullable=False),
+        sa.Column("special", _text(32), server_default="", nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_reading_keys")),
+        sa.UniqueConstraint(
+            "modality",
+            "body_part",
+            "age_group",
+            "special",
+            name=op.f("uq_reading_keys_modality_body_part_age_group_special"),
+        ),
     )
     op.create_table(
         "workers",
@@ -48,6 +68,42 @@ def upgrade() -> None:
         sa.Column("is_healthy", sa.Boolean(), nullable=False),
         sa.Column("seen_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("owner", name=op.f("pk_workers")),
+    )
+    op.create_table(
+        "sites",
+        sa.Column("id", _NUMBER, nullable=False),
+        sa.Column("code", _text(32), nullable=False),
+        sa.Column("name", _text(200), nullable=False),
+        sa.Column("ordered_class", _text(16), server_default="routine", nullable=False),
+        sa.Column("application", _text(16), server_default="on_arrival", nullable=False),
+        sa.Column("tier", _text(32), server_default="standard", nullable=False),
+        sa.Column("pool_id", _NUMBER, nullable=True),
+        sa.Column("contract_per_day", sa.Double(), server_default=sa.text("0"), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.CheckConstraint("contract_per_day >= 0", name=op.f("ck_sites_contract")),
+        sa.ForeignKeyConstraint(["pool_id"], ["pools.id"], name=op.f("fk_sites_pool_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_sites")),
+        sa.UniqueConstraint("code", name=op.f("uq_sites_code")),
+    )
+    op.create_table(
+        "allowances",
+        sa.Column("pool_id", _NUMBER, nullable=False),
+        sa.Column("site_id", _NUMBER, nullable=False),
+        sa.Column("tat_min", sa.Double(), nullable=False),
+        sa.Column("charged_min", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["pool_id"], ["pools.id"], name=op.f("fk_allowances_pool_id")),
+        sa.ForeignKeyConstraint(["site_id"], ["sites.id"], name=op.f("fk_allowances_site_id")),
+        sa.PrimaryKeyConstraint("pool_id", "site_id", name=op.f("pk_allowances")),
+    )
+    op.create_table(
+        "site_days",
+        sa.Column("pool_id", _NUMBER, nullable=False),
+        sa.Column("site_id", _NUMBER, nullable=False),
+        sa.Column("day", sa.Integer(), nullable=False),
+        sa.Column("cases", sa.Integer(), nullable=False),
+        sa.ForeignKeyConstraint(["pool_id"], ["pools.id"], name=op.f("fk_site_days_pool_id")),
+        sa.ForeignKeyConstraint(["site_id"], ["sites.id"], name=op.f("fk_site_days_site_id")),
+        sa.PrimaryKeyConstraint("pool_id", "site_id", "day", name=op.f("pk_site_days")),
     )
     op.create_table(
         "studies",
@@ -122,10 +178,21 @@ def upgrade() -> None:
         sa.Column("class_rank", sa.Integer(), nullable=False),
         sa.Column("arrived_at", sa.Double(), nullable=False),
         sa.Column("due_at", sa.Double(), nullable=False),
+        sa.Column("excess_min", sa.Double(), server_default=sa.text("0"), nullable=False),
+        sa.Column("fair_due_at", sa.Double(), nullable=False),
+        sa.Column("pool_id", _NUMBER, nullable=False),
+        sa.Column("key_id", _NUMBER, nullable=False),
+        sa.Column("holder_id", _NUMBER, nullable=True),
+        sa.Column("claimed_at", sa.Double(), nullable=True),
+        sa.Column("lease_until", sa.Double(), nullable=True),
+        sa.Column("fence", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("reasons", sa.JSON(), nullable=False),
         sa.Column("summary", sa.JSON(), nullable=False),
         sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("search", _text(600), nullable=False),
+        sa.CheckConstraint(
+            "(reading_state = 'claimed') = (holder_id IS NOT NULL)", name=op.f("ck_cases_holder")
+        ),
         sa.CheckConstraint(
             "ai_state IN ('receiving', 'waiting', 'analysing', 'scored', 'not-analysed')",
             name=op.f("ck_cases_ai_state"),
@@ -135,12 +202,22 @@ def upgrade() -> None:
             name=op.f("ck_cases_ordered_class"),
         ),
         sa.CheckConstraint(
-            "reading_state IN ('unapplied', 'routed')", name=op.f("ck_cases_reading_state")
+            "reading_state IN ('unapplied', 'routed', 'claimed')",
+            name=op.f("ck_cases_reading_state"),
         ),
         sa.CheckConstraint(
             "urgency_class IN ('stat', 'urgent', 'routine', 'backlog', 'ai-critical')",
             name=op.f("ck_cases_urgency_class"),
         ),
+        sa.CheckConstraint(
+            "(holder_id IS NULL) = (claimed_at IS NULL)", name=op.f("ck_cases_claimed")
+        ),
+        sa.CheckConstraint(
+            "(holder_id IS NULL) = (lease_until IS NULL)", name=op.f("ck_cases_lease")
+        ),
+        sa.ForeignKeyConstraint(["holder_id"], ["users.id"], name=op.f("fk_cases_holder_id")),
+        sa.ForeignKeyConstraint(["key_id"], ["reading_keys.id"], name=op.f("fk_cases_key_id")),
+        sa.ForeignKeyConstraint(["pool_id"], ["pools.id"], name=op.f("fk_cases_pool_id")),
         sa.ForeignKeyConstraint(["site_id"], ["sites.id"], name=op.f("fk_cases_site_id")),
         sa.ForeignKeyConstraint(["study_id"], ["studies.id"], name=op.f("fk_cases_study_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cases")),
@@ -149,25 +226,41 @@ def upgrade() -> None:
     op.create_index(
         "ix_cases_ai_state_order",
         "cases",
-        ["ai_state", "class_rank", "due_at", "arrived_at", "id", "search"],
+        ["ai_state", "class_rank", "fair_due_at", "arrived_at", "id", "search"],
         unique=False,
+    )
+    op.create_index(
+        "ix_cases_claimed",
+        "cases",
+        ["pool_id", "lease_until"],
+        unique=False,
+        sqlite_where=sa.text("reading_state = 'claimed'"),
+        postgresql_where=sa.text("reading_state = 'claimed'"),
     )
     op.create_index(
         "ix_cases_order",
         "cases",
-        ["class_rank", "due_at", "arrived_at", "id", "search"],
+        ["class_rank", "fair_due_at", "arrived_at", "id", "search"],
         unique=False,
+    )
+    op.create_index(
+        "ix_cases_routed",
+        "cases",
+        ["pool_id", "key_id", "class_rank", "fair_due_at", "arrived_at", "id"],
+        unique=False,
+        sqlite_where=sa.text("reading_state = 'routed'"),
+        postgresql_where=sa.text("reading_state = 'routed'"),
     )
     op.create_index(
         "ix_cases_site_ai_state_order",
         "cases",
-        ["site_id", "ai_state", "class_rank", "due_at", "arrived_at", "id"],
+        ["site_id", "ai_state", "class_rank", "fair_due_at", "arrived_at", "id"],
         unique=False,
     )
     op.create_index(
         "ix_cases_site_order",
         "cases",
-        ["site_id", "class_rank", "due_at", "arrived_at", "id"],
+        ["site_id", "class_rank", "fair_due_at", "arrived_at", "id"],
         unique=False,
     )
     op.create_table(
@@ -225,6 +318,18 @@ def upgrade() -> None:
         postgresql_where=sa.text("state IN ('queued', 'leased')"),
     )
     op.create_table(
+        "reader_keys",
+        sa.Column("user_id", _NUMBER, nullable=False),
+        sa.Column("pool_id", _NUMBER, nullable=False),
+        sa.Column("key_id", _NUMBER, nullable=False),
+        sa.ForeignKeyConstraint(
+            ["key_id"], ["reading_keys.id"], name=op.f("fk_reader_keys_key_id")
+        ),
+        sa.ForeignKeyConstraint(["pool_id"], ["pools.id"], name=op.f("fk_reader_keys_pool_id")),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_reader_keys_user_id")),
+        sa.PrimaryKeyConstraint("user_id", "pool_id", "key_id", name=op.f("pk_reader_keys")),
+    )
+    op.create_table(
         "series",
         sa.Column("id", _NUMBER, nullable=False),
         sa.Column("study_id", _NUMBER, nullable=False),
@@ -251,6 +356,43 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("sha256", name=op.f("pk_sessions")),
     )
     op.create_index(op.f("ix_sessions_user_id"), "sessions", ["user_id"], unique=False)
+    op.create_table(
+        "decisions",
+        sa.Column("id", _NUMBER, nullable=False),
+        sa.Column("pool_id", _NUMBER, nullable=False),
+        sa.Column("pool_version", sa.BigInteger(), nullable=False),
+        sa.Column("case_id", _text(32), nullable=False),
+        sa.Column("fence", sa.Integer(), nullable=False),
+        sa.Column("user_id", _NUMBER, nullable=False),
+        sa.Column("rule", _text(16), nullable=False),
+        sa.Column("class_rank", sa.Integer(), nullable=False),
+        sa.Column("key_id", _NUMBER, nullable=False),
+        sa.Column("fair_due_at", sa.Double(), nullable=False),
+        sa.Column("credit_before", sa.Double(), nullable=False),
+        sa.Column("credit_after", sa.Double(), nullable=False),
+        sa.Column("passed_case_id", _text(32), nullable=True),
+        sa.Column("request_key", _text(100), nullable=True),
+        sa.Column("rules", _text(16), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.CheckConstraint(
+            "rule IN ('stat', 'token', 'class', 'chosen')", name=op.f("ck_decisions_rule")
+        ),
+        sa.ForeignKeyConstraint(["case_id"], ["cases.id"], name=op.f("fk_decisions_case_id")),
+        sa.ForeignKeyConstraint(["key_id"], ["reading_keys.id"], name=op.f("fk_decisions_key_id")),
+        sa.ForeignKeyConstraint(
+            ["passed_case_id"], ["cases.id"], name=op.f("fk_decisions_passed_case_id")
+        ),
+        sa.ForeignKeyConstraint(["pool_id"], ["pools.id"], name=op.f("fk_decisions_pool_id")),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_decisions_user_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_decisions")),
+        sa.UniqueConstraint("case_id", "fence", name=op.f("uq_decisions_case_id_fence")),
+        sa.UniqueConstraint(
+            "pool_id", "pool_version", name=op.f("uq_decisions_pool_id_pool_version")
+        ),
+        sa.UniqueConstraint(
+            "user_id", "request_key", name=op.f("uq_decisions_user_id_request_key")
+        ),
+    )
     op.create_table(
         "events",
         sa.Column("id", _NUMBER, nullable=False),
