@@ -74,7 +74,7 @@ def read_place(text: str) -> Place:
         raise BadRequest("no such place on the worklist", advice="begin at its first page") from (
             error
         )
-    times = (place.due_at, place.arrived_at)
+    times = (place.fair_due_at, place.arrived_at)
     if (
         not all(map(math.isfinite, times))
         or not -(2**31) < place.class_rank < 2**31
