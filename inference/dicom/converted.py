@@ -102,6 +102,9 @@ def ensure_convertible(path: Path) -> None:
 
 def _ensure_bounded(pixels: PixelData) -> None:
     ensure_decodable(pixels)
+    if not pixels.is_encapsulated:
+        # A codestream without fragments, or pixels that are not compressed: who knows.
+        raise FrameRefused("fragments-unclear")
     if pixels.frames * pixels.frame_bits // 8 > MOST_DECODED_BYTES:
         raise FrameRefused("too-large")
 
@@ -189,7 +192,7 @@ def _decoded(path: Path, data: Any, start: int, header: Header) -> Iterator[byte
     reader = ElementReader(data, EXPLICIT_LITTLE)
     whole = Explicit(reader, is_signed=False, pixel_bytes=1)
     if header.pixels is None:
-        yield from whole.with_pixels(start, {}, iter(()))
+        yield from whole.with_pixels(start, {}, None)
         return
     with open_pixels(path) as pixels:
         _ensure_bounded(pixels)
