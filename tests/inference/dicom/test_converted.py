@@ -375,8 +375,10 @@ def test_an_icon_is_kept_or_all_is_refused(tmp_path: Path) -> None:
     given = given_of(a_file(tmp_path, written(data_set, UID(JPEG_LS))))
     assert given.IconImageSequence[0].PixelData == bytes(4)
     data_set.IconImageSequence = Sequence([an_icon(2)])
-    with pytest.raises(FrameRefused, match="icon-compressed"):
-        list(converted(a_file(tmp_path, written(data_set, UID(JPEG_LS)))))
+    path = a_file(tmp_path, written(data_set, UID(JPEG_LS)))
+    for refuse in (ensure_convertible, lambda path: list(converted(path))):
+        with pytest.raises(FrameRefused, match="icon-compressed"):
+            refuse(path)
 
 
 def implicit(*elements: tuple[int, bytes]) -> bytes:
