@@ -14,7 +14,7 @@ marked as such. Decoded colour is RGB, pixel by pixel. Source: PS3.5 annex A, PS
 
 import mmap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +60,9 @@ _WANTED = frozenset({_ALLOCATED, _REPRESENTATION})
 # JPEG with loss by its nature; the other lossy syntaxes may have lost nothing.
 _JPEG_WITH_LOSS = frozenset(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 53, 55))
 
+# Makes the whole element of the pixels.
+_FramesOf = Callable[[PixelData], Iterator[bytes]]
+
 
 def converted(path: Path) -> Iterator[bytes]:
     """Yield a file of one of the syntaxes ``CONVERTIBLE`` as Explicit VR Little Endian.
@@ -79,29 +82,31 @@ def converted(path: Path) -> Iterator[bytes]:
         ``output-unwritable``: no room to inflate a deflated one.
     """
     try:
-        yield from _gathered(_pieces(path))
+        yield from _gathered(_pieces(path, frames_of=_frames))
     except HeaderRefused as refused:
         raise FrameRefused(refused.reason) from refused
 
 
 def ensure_convertible(path: Path) -> None:
-    """Refuse what its header alone says cannot be converted.
+    """Refuse a compressed file that cannot be converted, as far as can be known without decoding.
 
     Raises
     ------
     FrameRefused
-        ``transfer-syntax-unsupported``, ``bits-unsupported``, ``too-large``, ``size-missing``
+        As :func:`converted`, but for what is wrong with the frames themselves.
     """
     try:
-        with open_pixels(path) as pixels:
-            _ensure_bounded(pixels)
-    except FrameRefused as refused:
-        if refused.reason != "pixels-missing":
-            raise
+        for _ in _pieces(path, frames_of=_no_frames):
+            pass
+    except HeaderRefused as refused:
+        raise FrameRefused(refused.reason) from refused
 
 
 def _ensure_bounded(pixels: PixelData) -> None:
     ensure_decodable(pixels)
+    if not pixels.is_encapsulated:
+        # A codestream without fragments, or pixels that are not compressed: who knows.
+        raise FrameRefused("fragments-unclear")
     if pixels.frames * pixels.frame_bits // 8 > MOST_DECODED_BYTES:
         raise FrameRefused("too-large")
 
@@ -118,7 +123,7 @@ def _gathered(pieces: Iterator[bytes]) -> Iterator[bytes]:
         yield bytes(some)
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
+def _pieces(path: Path, frames_of: _FramesOf) -> Iterator[bytes]:
     with scratch_folder() as scratch:
         found, header = walk_file(path, scratch / "inflated", wanted=_WANTED)
         with _mapped(path) as data:
@@ -129,7 +134,7 @@ def _pieces(path: Path) -> Iterator[bytes]:
             if header.transfer_syntax_uid in (IMPLICIT_LITTLE, EXPLICIT_BIG):
                 yield from _recoded(data, start, header)
             elif header.transfer_syntax_uid != DEFLATED:
-                yield from _decoded(path, data, start, header)
+                yield from _decoded(path, data, start, header, frames_of)
         if header.transfer_syntax_uid == DEFLATED:
             with found.open("rb", buffering=0) as stream:
                 while piece := stream.read(_GATHERED_BYTES):
@@ -185,11 +190,13 @@ def _recoded(data: Any, start: int, header: Header) -> Iterator[bytes]:
     yield from whole.pieces(start, is_implicit=header.is_implicit)
 
 
-def _decoded(path: Path, data: Any, start: int, header: Header) -> Iterator[bytes]:
+def _decoded(
+    path: Path, data: Any, start: int, header: Header, frames_of: _FramesOf
+) -> Iterator[bytes]:
     reader = ElementReader(data, EXPLICIT_LITTLE)
     whole = Explicit(reader, is_signed=False, pixel_bytes=1)
     if header.pixels is None:
-        yield from whole.with_pixels(start, {}, iter(()))
+        yield from whole.with_pixels(start, {}, None)
         return
     with open_pixels(path) as pixels:
         _ensure_bounded(pixels)
@@ -199,7 +206,11 @@ def _decoded(path: Path, data: Any, start: int, header: Header) -> Iterator[byte
             instead[_PLANAR] = element(_PLANAR, "US", bytes(2))
         if header.transfer_syntax_uid in _JPEG_WITH_LOSS:
             instead[_LOSSY] = element(_LOSSY, "CS", b"01")
-        yield from whole.with_pixels(start, instead, _frames(pixels))
+        yield from whole.with_pixels(start, instead, frames_of(pixels))
+
+
+def _no_frames(_pixels: PixelData) -> Iterator[bytes]:
+    return iter(())
 
 
 def _frames(pixels: PixelData) -> Iterator[bytes]:

@@ -149,6 +149,7 @@ class ElementReader:
                 position = end
         else:
             while self._tag_at(position) == ITEM:
+                self._count()
                 position += 8 + self._long_at(position + 4)
         return position + 8
 

@@ -102,7 +102,7 @@ class Explicit:
             raise HeaderRefused("sequence-broken") from error
 
     def with_pixels(
-        self, start: int, instead: Mapping[int, bytes], pixels: Iterator[bytes]
+        self, start: int, instead: Mapping[int, bytes], pixels: Iterator[bytes] | None
     ) -> Iterator[bytes]:
         """Yield an explicit little endian data set with other pixels.
 
@@ -111,7 +111,7 @@ class Explicit:
         instead
             Tag -> the whole element that stands for what is there, or is put in.
         pixels
-            The whole element of the pixels.
+            The whole element that stands for the one of encapsulated pixels; None: there is none.
 
         Raises
         ------
@@ -124,7 +124,7 @@ class Explicit:
             raise HeaderRefused("sequence-broken") from error
 
     def _with_pixels(
-        self, position: int, instead: Mapping[int, bytes], pixels: Iterator[bytes]
+        self, position: int, instead: Mapping[int, bytes], pixels: Iterator[bytes] | None
     ) -> Iterator[bytes]:
         reader = self._reader
         coming = sorted(instead.items(), reverse=True)
@@ -132,16 +132,20 @@ class Explicit:
             place = reader.next(position, reader.size, is_implicit=False)
             if place is None:
                 break
-            start, position = position, reader.end_of(place)
-            if place.tag == ITEM_END:
+            is_open = place.end is None and place.tag in PIXEL_TAGS
+            # The walk ends at the first pixels: others behind them nobody has seen.
+            theirs = pixels if is_open and place.tag == PIXELS else None
+            if theirs is None and (is_open or place.tag in (ITEM_END, PIXELS)):
                 raise Broken
+            start, position = position, reader.end_of(place)
             while coming and coming[-1][0] <= place.tag:
                 yield coming.pop()[1]
-            if place.tag == PIXELS:
-                yield from pixels
+            if theirs is not None:
+                yield from theirs
+                pixels = None
             elif place.tag == _ICON and place.vr == "SQ":
                 yield from self._sequence(place, self._scope)
-            elif place.tag not in instead and place.tag not in _OFFSET_TABLES:
+            elif place.tag & 0xFFFF and place.tag not in {*instead, *_OFFSET_TABLES}:
                 yield from self._raw(start, position)
         self._ensure_padding(position)
 
@@ -151,7 +155,8 @@ class Explicit:
 
     def _ensure_padding(self, position: int) -> None:
         size = self._reader.size
-        if any(any(self._reader.raw(at, at + _PIECE_BYTES)) for at in _steps(position, size)):
+        pieces = (self._reader.raw(at, at + _PIECE_BYTES) for at in _steps(position, size))
+        if any(piece.strip(b"\0") for piece in pieces):
             raise Broken
 
     def _data_set(
@@ -169,7 +174,7 @@ class Explicit:
                     raise Broken
                 return place.start
             if place.tag == _REPRESENTATION and scope.depth and place.end is not None:
-                is_signed = any(reader.raw(place.start, place.end))
+                is_signed = any(reader.raw(place.start, min(place.end, place.start + 2)))
                 scope = _Scope(scope.depth, is_signed)
             if place.tag & 0xFFFF:
                 position = yield from self._element(place, scope)

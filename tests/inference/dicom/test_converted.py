@@ -3,6 +3,7 @@
 import io
 import struct
 import time
+import tracemalloc
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +28,7 @@ from pydicom.uid import (
 
 from inference.dicom import converted as module
 from inference.dicom.converted import CONVERTIBLE, converted, ensure_convertible
-from inference.dicom.elements import DEPTH
+from inference.dicom.elements import DEPTH, ELEMENTS, UNDEFINED
 from inference.dicom.stored_frames import FrameRefused
 from tests.serving.api.images import JPEG_LS, RLE, a_ramp, an_image
 from tests.shared import SHARED, needs_shared
@@ -279,6 +280,86 @@ def test_what_was_lossy_stays_marked(tmp_path: Path, stated: str | None) -> None
     assert given.LossyImageCompression == "01"
 
 
+def test_group_lengths_go_with_what_they_counted(tmp_path: Path) -> None:
+    """pydicom writes none, so they are put in here."""
+    data = an_image(compressed=JPEG_LS)
+    for tag in (0x00280002, PIXELS):
+        number = tag & 0xFFFF
+        first = struct.pack("<HH", tag >> 16, number) + (b"OB" if tag == PIXELS else b"US")
+        length = struct.pack("<HH2sHL", tag >> 16, 0, b"UL", 4, 99)
+        data = data.replace(first, length + first, 1)
+    path = a_file(tmp_path, data)
+    assert [one.tag.group for one in read(path) if not one.tag.element] == [0x28, 0x7FE0]
+    assert not [one for one in given_of(path) if not one.tag.element]
+
+
+def test_pixels_in_one_piece_are_not_taken_for_compressed_or_for_decoded(tmp_path: Path) -> None:
+    data = an_image(np.zeros((1, 20, 30, 3), np.uint8))
+    native, theirs = (_meta_syntax(uid) for uid in (ExplicitVRLittleEndian, JPEG_LS))
+    path = a_file(tmp_path, data.replace(native, theirs, 1))
+    for refuse in (ensure_convertible, lambda path: list(converted(path))):
+        with pytest.raises(FrameRefused, match="fragments-unclear"):
+            refuse(path)
+
+
+def _meta_syntax(uid: str) -> bytes:
+    value = uid.encode() + b"\0" * (len(uid) % 2)
+    return b"UI" + struct.pack("<H", len(value)) + value
+
+
+@pytest.mark.parametrize(
+    ("tag", "length", "is_first"),
+    [
+        # Of equal ones the first is theirs.
+        (PIXELS, UNDEFINED, False),
+        (PIXELS, 4, False),
+        (0x7FE00008, UNDEFINED, False),
+        (0x7FE00008, UNDEFINED, True),
+        (0x7FE00008, 4, True),
+    ],
+)
+def test_pixels_beside_the_pixels_are_not_dropped_in_silence(
+    tmp_path: Path, tag: int, length: int, is_first: bool
+) -> None:
+    data = an_image(compressed=JPEG_LS)
+    other = struct.pack("<HH2sHL", tag >> 16, tag & 0xFFFF, b"OB", 0, length) + bytes(4)
+    if length == UNDEFINED:
+        other = other[:-4] + struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+    at = data.index(struct.pack("<HH", 0x7FE0, 0x0010)) if is_first else len(data)
+    with pytest.raises(FrameRefused, match="sequence-broken"):
+        list(converted(a_file(tmp_path, data[:at] + other + data[at:])))
+
+
+def test_fragments_without_number_behind_the_pixels_are_refused(tmp_path: Path) -> None:
+    """The walk ends at the pixels, so what follows them is bounded here alone."""
+    fragments = struct.pack("<HHL", 0xFFFE, 0xE000, 0) * ELEMENTS
+    end = struct.pack("<HHL", 0xFFFE, 0xE0DD, 0)
+    pixels = struct.pack("<HHL", 0x7FE0, 0x0010, UNDEFINED) + fragments + end
+    item = struct.pack("<HHL", 0xFFFE, 0xE000, UNDEFINED) + pixels
+    item += struct.pack("<HHL", 0xFFFE, 0xE00D, 0)
+    private = struct.pack("<HHL", 0x7FE1, 0x1010, UNDEFINED) + item + end
+    data = an_image(syntax=ImplicitVRLittleEndian) + private
+    with pytest.raises(FrameRefused, match="too-many-elements"):
+        list(converted(a_file(tmp_path, data)))
+
+
+def test_a_long_value_is_never_in_memory_whole(tmp_path: Path) -> None:
+    """Behind the pixels no walk has bounded it, nor what an item says of signs."""
+    size = 64 << 20
+    value = struct.pack("<HHL", 0x0028, 0x0103, size) + bytes(size)
+    item = struct.pack("<HHL", 0xFFFE, 0xE000, len(value)) + value
+    known = struct.pack("<HHL", 0x0040, 0x0275, len(item)) + item
+    data = an_image(syntax=ImplicitVRLittleEndian)
+    path = a_file(tmp_path, data + known)
+    del value, item, known
+    tracemalloc.start()
+    try:
+        assert sum(map(len, converted(path))) > size
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+
+
 def an_icon(frames: int) -> Dataset:
     icon = Dataset()
     icon.Rows = icon.Columns = 2
@@ -294,8 +375,10 @@ def test_an_icon_is_kept_or_all_is_refused(tmp_path: Path) -> None:
     given = given_of(a_file(tmp_path, written(data_set, UID(JPEG_LS))))
     assert given.IconImageSequence[0].PixelData == bytes(4)
     data_set.IconImageSequence = Sequence([an_icon(2)])
-    with pytest.raises(FrameRefused, match="icon-compressed"):
-        list(converted(a_file(tmp_path, written(data_set, UID(JPEG_LS)))))
+    path = a_file(tmp_path, written(data_set, UID(JPEG_LS)))
+    for refuse in (ensure_convertible, lambda path: list(converted(path))):
+        with pytest.raises(FrameRefused, match="icon-compressed"):
+            refuse(path)
 
 
 def implicit(*elements: tuple[int, bytes]) -> bytes:
