@@ -1,7 +1,7 @@
 """Sites: the hospitals that send. A study belongs to one, and so does a token."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -34,6 +34,10 @@ class Site:
     ordered_class: str
     application: str
     created_at: float
+
+
+# What the readers' side keeps of a hospital (tier, pool, contract) is its own.
+_SHOWN = tuple(sites.c[field.name] for field in fields(Site))
 
 
 def add_site(
@@ -69,7 +73,7 @@ def add_site(
 
 def list_sites(connection: Connection) -> tuple[Site, ...]:
     """Return all sites by code."""
-    return tuple(Site(*row) for row in connection.execute(select(sites).order_by(sites.c.code)))
+    return tuple(Site(*row) for row in connection.execute(select(*_SHOWN).order_by(sites.c.code)))
 
 
 def find_site(connection: Connection, code: str) -> Site:
@@ -80,7 +84,7 @@ def find_site(connection: Connection, code: str) -> Site:
     UsageError
         ``usage``: there is none.
     """
-    row = connection.execute(select(sites).where(sites.c.code == code)).one_or_none()
+    row = connection.execute(select(*_SHOWN).where(sites.c.code == code)).one_or_none()
     if row is None:
         raise UsageError(f"there is no site {code}", advice="firstread sites list")
     return Site(*row)
