@@ -1,14 +1,14 @@
 """Who asks, and what that lets it do.
 
-============ ==== ==== ==========  =====================================================
-role         send read administer  is
-============ ==== ==== ==========  =====================================================
-sender       yes  yes              a hospital's radiographer or gateway
-reader            yes              a radiologist who reads cases
-researcher                         takes de-identified data out; sees no patient here
-mlops                              looks after models and machines; sees no patient here
-admin        yes  yes  yes         who installed it
-============ ==== ==== ==========  =====================================================
+============ ==== ==== ===== ==========  ===============================================
+role         send read claim administer  is
+============ ==== ==== ===== ==========  ===============================================
+sender       yes  yes                    a hospital's radiographer or gateway
+reader            yes  yes               a radiologist who reads cases
+researcher                               takes de-identified data out; sees no patient
+mlops                                    looks after models and machines; sees no patient
+admin        yes  yes  yes   yes         who installed it
+============ ==== ==== ===== ==========  ===============================================
 
 A user is bound to one site and sees that alone, or to none and sees all. Whoever sends must be
 bound to one, because a study belongs to the site that sent it. A token is a sender of its site.
@@ -35,12 +35,13 @@ class Right(StrEnum):
 
     SEND = "send"
     READ = "read"
+    CLAIM = "claim"
     ADMINISTER = "administer"
 
 
 RIGHTS: Mapping[Role, frozenset[Right]] = {
     Role.SENDER: frozenset({Right.SEND, Right.READ}),
-    Role.READER: frozenset({Right.READ}),
+    Role.READER: frozenset({Right.READ, Right.CLAIM}),
     Role.RESEARCHER: frozenset(),
     Role.MLOPS: frozenset(),
     Role.ADMIN: frozenset(Right),

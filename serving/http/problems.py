@@ -10,6 +10,7 @@ import secrets
 import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -21,6 +22,7 @@ from firstread.errors import FirstreadError
 from firstread.messages import sentence
 from serving.errors import (
     BadRequest,
+    Conflict,
     DatabaseBusy,
     NotAuthenticated,
     TooManyRequests,
@@ -64,6 +66,7 @@ def tell(request: Request, error: Exception) -> Response:
                 detail=error.message,
                 advice=error.advice,
                 headers=headers_of(error),
+                more={"current": error.current} if isinstance(error, Conflict) else None,
             )
         case HTTPException():
             return _answer(
@@ -150,6 +153,7 @@ def _answer(
     detail: str,
     advice: str = "",
     headers: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> Response:
     language = speaks(request)
     title = sentence(f"problem.{status if status in TITLED else status // 100 * 100}", language)
@@ -173,6 +177,7 @@ def _answer(
         "code": code,
         "detail": detail,
         "advice": advice,
+        **(more or {}),
     }
     return Response(
         json.dumps(document, ensure_ascii=False),

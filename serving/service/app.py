@@ -23,7 +23,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from firstread.version import __version__
-from serving.api import dicomweb, metrics, views
+from serving.api import claims, dicomweb, metrics, views
 from serving.api import worklist as worklist_api
 from serving.api.pixel_work import PixelWork
 from serving.api.stow import Uploads
@@ -61,6 +61,7 @@ ROUTERS = (
     worklist.router,
     case.router,
     worklist_api.router,
+    claims.router,
     views.router,
 )
 

@@ -80,8 +80,8 @@ class Claim:
     rule, overdue_s, credit_before, credit_after, passed_case_id
         Why it was this case: how long after its fair due time it was claimed (negative: in time),
         the pool's credit, and whom the token went before.
-    pool_version, rules
-        Number of the decision in its pool, version of ``urgency.yaml``.
+    rules
+        Version of ``urgency.yaml``.
     """
 
     case_id: str
@@ -98,7 +98,6 @@ class Claim:
     credit_before: float
     credit_after: float
     passed_case_id: str | None
-    pool_version: int
     rules: str
 
 
@@ -528,7 +527,7 @@ def _name(connection: Connection, user_id: int) -> str:
 
 _DECISION = (
     "fence", "rule", "class_rank", "fair_due_at", "credit_before", "credit_after",
-    "passed_case_id", "pool_version", "rules",
+    "passed_case_id", "rules",
 )  # fmt: skip
 # Claims that live: the decision of a case's present fence.
 _CLAIMS = (

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, select, text, update
+from sqlalchemy import Connection, Select, exists, insert, or_, select, text, update
 
 from firstread.errors import UsageError
 from serving.database.tables import pools, reader_keys, reading_keys, sites
@@ -100,9 +100,15 @@ def add_pool(
     return int(connection.execute(statement).scalar_one())
 
 
-def list_pools(connection: Connection) -> tuple[Pool, ...]:
-    """Return all pools by code."""
-    return tuple(Pool(*row) for row in connection.execute(select(*_COLUMNS).order_by(pools.c.code)))
+def list_pools(connection: Connection, user_id: int | None = None) -> tuple[Pool, ...]:
+    """Return all pools by code, or those in which a user may read."""
+    query = select(*_COLUMNS).order_by(pools.c.code)
+    if user_id is not None:
+        reads = exists().where(
+            reader_keys.c.pool_id == pools.c.id, reader_keys.c.user_id == user_id
+        )
+        query = query.where(or_(pools.c.is_open, reads))
+    return tuple(Pool(*row) for row in connection.execute(query))
 
 
 def find_pool(connection: Connection, code: str, *, locked: bool = False) -> Pool:

@@ -95,7 +95,7 @@ def scene(database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         values = {
             "study": uid_from("study"), "series": uid_from("study", "CT"),
             "instance": uid_from("study", "CT", "1"), "frames": "1", "path": "7FE00010",
-            "case_id": case_id, "result_id": str(result_id), "name": FINDINGS,
+            "case_id": case_id, "result_id": str(result_id), "name": FINDINGS, "pool": "default",
         }  # fmt: skip
         yield Scene(house, own, other, house.logged_in("root"), values)
 

@@ -217,6 +217,21 @@ def test_a_released_case_waits_in_its_old_place_and_the_old_fence_opens_nothing(
     assert pool.case(first)["holder_id"] == two.user_id
 
 
+def test_an_older_claim_of_the_same_reader_changes_nothing_either(pool: APool) -> None:
+    (case_id,) = pool.add(ACase())
+    reader = pool.reader("one")
+    old = pool.next(reader)
+    assert old is not None
+    pool.release(old, reader)
+    new = pool.next(reader)
+    for write in (pool.beat, pool.release):
+        with pytest.raises(Conflict) as caught:
+            write(old, reader)
+        assert caught.value.code == "fence-stale"
+    assert new is not None
+    assert pool.case(case_id)["fence"] == new.fence == 3
+
+
 def test_neither_an_arrival_nor_a_class_takes_a_case_from_its_holder(pool: APool) -> None:
     (held,) = pool.add(ACase())
     one, two = pool.reader("one"), pool.reader("two")
