@@ -18,7 +18,7 @@ from serving.database.tables import sites
 from serving.jobs import queue
 from serving.jobs.engine import Analysed, StoredFile
 from serving.jobs.queue import Job
-from serving.studies.arrival import Arrival, read_facts
+from serving.studies.arrival import Arrival, read_facts, read_facts_of
 from serving.studies.life import Outcome, finish
 from serving.studies.receive import Answer, receive
 from serving.worklist.urgency import UrgencyPolicy, read_policy
@@ -156,7 +156,7 @@ class Archive:
             for one, data in zip(incoming, files, strict=True):
                 one.write(data)
                 one.close()
-            facts = [read_facts(one.path) for one in incoming]
+            facts = [read_facts_of(one.open(), one.size_bytes, one.path) for one in incoming]
             kept = self.store.keep(*incoming)
         return self.file_all(list(map(Arrival, facts, kept)))
 
