@@ -16,6 +16,7 @@ from serving.cli import (
     models,
     phantom,
     ray,
+    region,
     send,
     simulate,
     sites,
@@ -58,6 +59,7 @@ def _options(
 app.command("analyse")(analyse.analyse)
 app.command("phantom")(phantom.phantom)
 app.command("send")(send.send)
+app.command("region")(region.region)
 app.command("simulate")(simulate.simulate)
 app.command("train")(train.train)
 app.command("up")(up.up)

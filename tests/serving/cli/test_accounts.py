@@ -156,3 +156,11 @@ def test_empty_lists_say_so_and_print_nothing(run: Run) -> None:
     for group, thing in (("users", "user"), ("sites", "site"), ("tokens", "token")):
         assert run(group, "list") == (0, "", f"no {thing}\n")
         assert run(group, "list", "--json")[1] == "[]\n"
+
+
+def test_a_region_is_made_once_and_refused_among_hospitals(run: Run) -> None:
+    made = as_json(run, "region", "--seed", 7)
+    assert made == {"seed": 7, "hospitals": 1205, "pools": 24, "readers": 1500}
+    code, out, err = run("region", "--seed", 7)
+    assert (code, out) == (2, "")
+    assert "hint: name an empty folder" in err

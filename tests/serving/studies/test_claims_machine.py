@@ -53,7 +53,10 @@ class Claims(RuleBasedStateMachine):
         if len(self.places) == CASES:
             return
         key = self.pool.head if is_head else 1
+        # In another order than they come.
+        name = f"c{7 * len(self.places) % 13:02d}"
         case = ACase(
+            case_id=name,
             pool_id=self.pool.closed, key_id=key, ordered_class=ordered, arrived_at=self.now,
             excess_min=excess_min,
         )  # fmt: skip
@@ -83,7 +86,8 @@ class Claims(RuleBasedStateMachine):
     @precondition(lambda self: self.places)
     @rule(data=st.data(), who=st.integers(0, 2))
     def take(self, data: st.DataObject, who: int) -> None:
-        self._end_leases()
+        # He sees the case as it waits again; else its end were a change that he does not know.
+        self.look_after()
         case_id = data.draw(st.sampled_from(sorted(self.places)))
         reader = self.readers[who]
         version = self.pool.case(case_id)["version"]
