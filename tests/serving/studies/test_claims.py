@@ -45,6 +45,15 @@ def test_readers_get_the_cases_one_after_the_other_in_the_order_of_their_classes
     ]  # fmt: skip
 
 
+def test_within_a_class_a_hospitals_excess_counts_and_not_who_came_first(pool: APool) -> None:
+    first, second = pool.add(
+        ACase(arrived_at=NOW - 600, excess_min=20), ACase(arrived_at=NOW - 60, site_id=2)
+    )
+    reader = pool.reader("one")
+    found = [pool.next(reader) for _ in range(2)]
+    assert [claim and claim.case_id for claim in found] == [second, first]
+
+
 def test_a_claim_says_who_holds_what_until_when_and_why(pool: APool) -> None:
     (case_id,) = pool.add(ACase(arrived_at=NOW - 60))
     reader = pool.reader("one")

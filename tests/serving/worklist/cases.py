@@ -82,15 +82,9 @@ class ACase:
     reading_state: ReadingState = ReadingState.ROUTED
 
 
-def add_default_pool(connection: Connection) -> None:
-    """Add the pool "default" and the key of an adult's chest CT, each with the id 1."""
-    ensure_default_pool(connection, 0.0)
-    assert key_id(connection, ReadingKey("CT", "chest")) == 1
-
-
 def add_sites(connection: Connection, count: int = 2) -> None:
     """Add sites with the ids 1, 2, ..., the pool "default" and the key of an adult's chest CT."""
-    add_default_pool(connection)
+    ensure_pool_and_key(connection)
     for number in range(1, count + 1):
         connection.execute(
             insert(sites).values(
@@ -99,11 +93,17 @@ def add_sites(connection: Connection, count: int = 2) -> None:
         )
 
 
+def ensure_pool_and_key(connection: Connection) -> None:
+    """Make what cases are of unless they say others, where it is not there."""
+    ensure_default_pool(connection, 0.0)
+    assert key_id(connection, ReadingKey("CT", "chest")) == 1
+
+
 def add_cases(
     connection: Connection, wanted: list[ACase], policy: UrgencyPolicy = POLICY
 ) -> list[str]:
     """Add cases with their studies, and return their ids."""
-    add_default_pool(connection)
+    ensure_pool_and_key(connection)
     study_rows, case_rows, ids = [], [], []
     for case in wanted:
         study_uid = case.study_uid or f"2.25.{secrets.randbits(100)}"
