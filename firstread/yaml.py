@@ -11,6 +11,20 @@ from firstread.errors import ConfigurationError
 Model = TypeVar("Model", bound=BaseModel)
 
 
+class Fault(ValueError):
+    """What a model's own check refuses, with the place of it.
+
+    Parameters
+    ----------
+    steps
+        Keys and indices from what the check belongs to down to what is wrong.
+    """
+
+    def __init__(self, reason: str, *steps: int | str) -> None:
+        super().__init__(reason)
+        self.steps = steps
+
+
 class _Loader(yaml.SafeLoader):
     """The safe subset, in which every fault has a line."""
 
@@ -74,10 +88,10 @@ def load(text: str, model: type[Model], *, name: str) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"]) or "document"
-        line = _line_of(root, first["loc"])
-        raise ConfigurationError(f"{name}, line {line}: {where}: {first['msg']}") from error
+        steps, reason = _first_fault(error)
+        where = ".".join(str(step) for step in steps) or "document"
+        line = _line_of(root, steps)
+        raise ConfigurationError(f"{name}, line {line}: {where}: {reason}") from error
 
 
 def load_file(path: Path, model: type[Model]) -> Model:
@@ -89,6 +103,23 @@ def load_file(path: Path, model: type[Model]) -> Model:
             f"{path.name}: cannot be read ({error.__class__.__name__})"
         ) from error
     return load(text, model, name=path.name)
+
+
+def _first_fault(error: ValidationError) -> tuple[tuple[int | str, ...], str]:
+    """Return where the first fault is and what it is; of a misspelt key, both halves."""
+    faults = error.errors()
+    first = faults[0]
+    if first["type"] == "missing":
+        *parent, missing = first["loc"]
+        for other in faults:
+            if other["type"] == "extra_forbidden" and [*other["loc"][:-1]] == parent:
+                return other["loc"], f"no such key, and {missing} is missing"
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, ValueError):
+        # Its own words; pydantic puts some of its own before them.
+        steps = cause.steps if isinstance(cause, Fault) else ()
+        return (*first["loc"], *steps), str(cause)
+    return first["loc"], first["msg"]
 
 
 def _line_of(node: yaml.Node | None, steps: tuple[int | str, ...]) -> int:

@@ -3,6 +3,7 @@
 import json
 import tempfile
 from dataclasses import asdict, dataclass
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,8 @@ from firstread.version import __version__
 from inference.phantom.spec import NameStyle, Phantom, PhantomSpec, PixelStyle
 
 INTERCEPT_HU = -1024
-STUDY_DAY, STUDY_TIME = "20260105", "093000"
-PATIENT_BORN, PATIENT_AGE = "19610412", "064Y"
+STUDY_DAY, STUDY_TIME = date(2026, 1, 5), "093000"
+PATIENT_BORN = date(1961, 4, 12)
 TABLE_HEIGHT_MM = 152
 
 
@@ -48,8 +49,12 @@ _TEXTS = {
 }
 
 
-def write_phantom(phantom: Phantom, folder: Path, progress: Progress = silent) -> list[Path]:
-    """Write ``folder/*.dcm`` and ``folder/truth.json``; the same bytes for the same phantom.
+def write_phantom(
+    phantom: Phantom, folder: Path, progress: Progress = silent, *, study_day: date = STUDY_DAY
+) -> list[Path]:
+    """Write ``folder/*.dcm`` and ``folder/truth.json``.
+
+    The same bytes for the same phantom and day; of another day it is another study.
 
     File names follow InstanceNumber, which runs against z as scanners count from the head down.
 
@@ -74,7 +79,7 @@ def write_phantom(phantom: Phantom, folder: Path, progress: Progress = silent) -
             fresh = Path(beside) / "new"
             fresh.mkdir()
             for z, name in enumerate(names):
-                instance(phantom, z).save_as(fresh / name, enforce_file_format=True)
+                instance(phantom, z, study_day).save_as(fresh / name, enforce_file_format=True)
                 progress("write", z + 1, slices)
             text = json.dumps(truth(phantom), indent=2, ensure_ascii=False) + "\n"
             (fresh / "truth.json").write_text(text, encoding="utf-8")
@@ -123,11 +128,11 @@ def truth(phantom: Phantom) -> dict[str, object]:
     }
 
 
-def instance(phantom: Phantom, z: int) -> Dataset:
+def instance(phantom: Phantom, z: int, study_day: date = STUDY_DAY) -> Dataset:
     """Return slice ``z`` as a CT Image Storage instance (PS3.3 A.3) with its file meta group."""
     dataset = Dataset()
-    identity = _identity(phantom.spec)
-    _patient_and_study(dataset, phantom.spec, identity)
+    identity = _identity(phantom.spec, study_day)
+    _patient_and_study(dataset, phantom.spec, identity, study_day)
     _series_and_scanner(dataset, phantom.spec, identity)
     _image(dataset, phantom, z, identity)
     meta = FileMetaDataset()
@@ -140,22 +145,25 @@ def instance(phantom: Phantom, z: int) -> Dataset:
     return dataset
 
 
-def _identity(spec: PhantomSpec) -> str:
+def _identity(spec: PhantomSpec, study_day: date) -> str:
     """All that decides the written bytes; every UID is made from it."""
-    return json.dumps({"version": __version__, **asdict(spec)}, sort_keys=True)
+    day = {} if study_day == STUDY_DAY else {"study_day": study_day.isoformat()}
+    return json.dumps({"version": __version__, **asdict(spec), **day}, sort_keys=True)
 
 
-def _patient_and_study(dataset: Dataset, spec: PhantomSpec, identity: str) -> None:
+def _patient_and_study(dataset: Dataset, spec: PhantomSpec, identity: str, study_day: date) -> None:
+    born = PATIENT_BORN
+    years = study_day.year - born.year - (study_day.timetuple()[1:3] < born.timetuple()[1:3])
     texts = _TEXTS[spec.names]
     dataset.SpecificCharacterSet = texts.character_set
     dataset.PatientName = spec.patient or texts.patient
     dataset.PatientID = f"PHANTOM-{spec.seed:04d}"
-    dataset.PatientBirthDate = PATIENT_BORN
+    dataset.PatientBirthDate = f"{born:%Y%m%d}"
     dataset.PatientSex = "F"
-    dataset.PatientAge = PATIENT_AGE
+    dataset.PatientAge = f"{years:03d}Y"
     dataset.StudyInstanceUID = uid_from("phantom", "study", identity)
     for event in ("Study", "Series", "Acquisition", "Content"):
-        setattr(dataset, f"{event}Date", STUDY_DAY)
+        setattr(dataset, f"{event}Date", f"{study_day:%Y%m%d}")
         setattr(dataset, f"{event}Time", STUDY_TIME)
     dataset.StudyID = f"{spec.seed}"
     dataset.AccessionNumber = f"P{spec.seed:06d}"

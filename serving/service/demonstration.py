@@ -1,20 +1,21 @@
 """Four studies to look at: synthetic chests, sent to the service like anybody's.
 
-They are studies of January 2026, so the rules count them as old: all but the last stand in the
-backlog. A study keeps its UIDs for as long as its folder is there: what was sent is known again.
+They are studies of the day on which they are made, so that they are everyday work and not old
+ones. A study keeps its day for as long as its folder is there: what was sent is known again.
 
 ========= ======================================================= =============================
 patient   chest                                                   stands on the list
 ========= ======================================================= =============================
 何静怡    ten slices are missing                                  marked, with what to send again
 林建国    no nodule                                               scored, nothing found
-王伟      nodules of 6 and 9 mm                                   scored, not raised
+王伟      nodules of 6 and 9 mm                                   scored, in its ordered class
 欧阳秀英  one nodule of 22 mm                                     first: AI-critical
 ========= ======================================================= =============================
 """
 
 import shutil
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 from firstread.progress import Progress, silent
@@ -62,8 +63,10 @@ STUDIES = (
 )
 
 
-def make_study(study: DemonstrationStudy, folder: Path, progress: Progress = silent) -> Path:
-    """Make a study in its place in a folder and return the place; what is there is kept.
+def make_study(
+    study: DemonstrationStudy, folder: Path, today: date, progress: Progress = silent
+) -> Path:
+    """Make a study of today in its place in a folder; return the place. What is there is kept.
 
     About seven CPU seconds. It is written beside its place and renamed, so one that is there is
     whole.
@@ -73,7 +76,7 @@ def make_study(study: DemonstrationStudy, folder: Path, progress: Progress = sil
         folder.mkdir(parents=True, exist_ok=True)
         fresh = folder / f".{study.folder}"
         shutil.rmtree(fresh, ignore_errors=True)
-        paths = write_phantom(make_phantom(study.spec, progress), fresh, progress)
+        paths = write_phantom(make_phantom(study.spec, progress), fresh, progress, study_day=today)
         for number in study.missing:
             paths[number].unlink()
         fresh.rename(place)

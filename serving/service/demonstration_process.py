@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 
@@ -79,7 +80,9 @@ def bring(database: Engine, settings: Settings, url: str) -> None:
     _tell(f"{len(absent)} synthetic studies come one after the other:")
     with _a_token(database, site.id) as token, open_client(url, token) as client:
         for number, study in enumerate(absent, start=1):
-            with find_outgoing([make_study(study, folder)]) as outgoing:
+            with find_outgoing(
+                [make_study(study, folder, datetime.now().astimezone().date())]
+            ) as outgoing:
                 (delivered,) = deliver(client, outgoing.studies)
             log.info(
                 "demonstration study sent",

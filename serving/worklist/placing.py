@@ -28,6 +28,9 @@ from serving.worklist.urgency import DEFAULT_POOL, STANDARD_TIER, CriticalRule, 
 
 Reason = Mapping[str, Any]
 
+# What puts a routine case into the backlog; told only while it stands there.
+_NO_HURRY = frozenset({"batch", "old-study"})
+
 
 @dataclass(frozen=True, slots=True)
 class CaseFacts:
@@ -104,6 +107,8 @@ def judge_urgency(policy: UrgencyPolicy, facts: CaseFacts, score: Score | None =
         if is_critical and policy.rank(critical) < policy.rank(placed):
             if score.storm is None:
                 placed = critical
+                # Why it was in no hurry would contradict where it stands now.
+                reasons = [reason for reason in reasons if reason["code"] not in _NO_HURRY]
             else:
                 told.append(_storm_reason(score.storm))
         reasons = told + reasons

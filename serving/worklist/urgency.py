@@ -10,6 +10,7 @@ from datetime import date
 from enum import StrEnum
 from functools import cached_property
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -24,7 +25,7 @@ from pydantic import (
 )
 
 from firstread.errors import ConfigurationError
-from firstread.yaml import load, load_file
+from firstread.yaml import Fault, load, load_file
 from serving.worklist.calendars import ALL_DAY, Calendar, Shift, read_shift
 from serving.worklist.states import OrderedClass, UrgencyClass
 
@@ -215,6 +216,15 @@ class UrgencyPolicy(_Part):
             raise ValueError(f"{UrgencyClass.STAT} must stand first")
         return classes
 
+    @field_validator("tiers")
+    @classmethod
+    def _has_the_standard(
+        cls, tiers: Mapping[str, Mapping[UrgencyClass, float]]
+    ) -> Mapping[str, Mapping[UrgencyClass, float]]:
+        if STANDARD_TIER not in tiers:
+            raise ValueError(f"{STANDARD_TIER} is missing")
+        return tiers
+
     @field_validator("pools")
     @classmethod
     def _has_a_default(cls, pools: Mapping[str, str]) -> Mapping[str, str]:
@@ -225,19 +235,26 @@ class UrgencyPolicy(_Part):
     @model_validator(mode="after")
     def _minutes_do_not_fall(self) -> "UrgencyPolicy":
         # Else a case that is raised could be due later than it was before.
-        for tier in self.tiers:
-            minutes = [self.minutes(rule.name, tier) for rule in self.classes]
-            if minutes != sorted(minutes):
-                raise ValueError(f"{tier}: a class must not have fewer minutes than one above it")
+        for tier, agreed in self.tiers.items():
+            for above, rule in pairwise(self.classes):
+                fewer, more = self.minutes(rule.name, tier), self.minutes(above.name, tier)
+                if fewer >= more:
+                    continue
+                reason = (
+                    f"{rule.name} has {fewer:g} minutes, fewer than the {more:g} of {above.name} "
+                    "above it"
+                )
+                for name in (rule.name, above.name):
+                    if name in agreed:
+                        raise Fault(reason, "tiers", tier, name)
+                raise Fault(reason, "classes", self.rank(rule.name))
         return self
 
     @model_validator(mode="after")
     def _names_what_there_is(self) -> "UrgencyPolicy":
-        if STANDARD_TIER not in self.tiers:
-            raise ValueError(f"tiers must hold {STANDARD_TIER}")
         for pool, name in self.pools.items():
             if name not in self.calendars:
-                raise ValueError(f"pools: {pool} has the calendar {name}, which is not there")
+                raise Fault(f"it has the calendar {name}, which is not there", "pools", pool)
         return self
 
     def rank(self, urgency_class: UrgencyClass) -> int:

@@ -1,15 +1,16 @@
 """A wrong configuration names file, line and reason."""
 
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from firstread.errors import ConfigurationError
-from firstread.yaml import load, load_file
+from firstread.yaml import Fault, load, load_file
 
 
 class Inner(BaseModel):
@@ -21,6 +22,13 @@ class Outer(BaseModel):
     name: str
     inner: list[Inner]
 
+    @model_validator(mode="after")
+    def _shares_do_not_fall(self) -> "Outer":
+        for number, (above, below) in enumerate(pairwise(self.inner), start=1):
+            if below.share < above.share:
+                raise Fault("less than the one above", "inner", number, "share")
+        return self
+
 
 def test_a_good_document_becomes_its_model() -> None:
     assert load("name: a\ninner:\n - share: 0.5\n", Outer, name="x.yaml").inner[0].share == 0.5
@@ -29,6 +37,8 @@ def test_a_good_document_becomes_its_model() -> None:
 @pytest.mark.parametrize(
     ("text", "line", "word"),
     [
+        ("name: a\ninner:\n  - shar: 1\n", 3, "inner.0.shar: no such key, and share is missing"),
+        ("name: a\ninner:\n  - share: 2\n  - share: 1\n", 4, "inner.1.share: less than"),
         ("name: a\ninner:\n  - share: 0.1\n  - share: often\n", 4, "inner.1.share"),
         ("name: a\ninner:\n  - share: 0.1\n    shar: 1\n", 4, "inner.0.shar"),
         ("inner: []\n", 1, "name"),

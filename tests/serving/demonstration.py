@@ -49,11 +49,11 @@ def main() -> None:
             f"{case['summary']['findings']} findings\n"
         )
     found = [(case["urgency_class"], case["summary"]["status"]) for case in listed]
-    wanted = [("ai-critical", "accept"), *[("backlog", s) for s in ("resend", "accept", "accept")]]
+    wanted = [("ai-critical", "accept"), *[("routine", s) for s in ("resend", "accept", "accept")]]
     if found != wanted:
         raise SystemExit(f"on the list: {found}, expected {wanted}")
     if [case["due_at"] for case in listed[1:]] != sorted(case["due_at"] for case in listed[1:]):
-        raise SystemExit("old studies are not in the order of their due times")
+        raise SystemExit("routine cases are not in the order of their due times")
     sys.stdout.write(f"all four in order after {time.monotonic() - started:.0f} s\n")
 
 

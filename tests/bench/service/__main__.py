@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def main() -> int:
 def study_templates() -> list[Template]:
     """Return the demonstration's study with two nodules: 130 slices of 512 x 512, 2.5 mm."""
     (study,) = [study for study in STUDIES if study.folder == "small"]
-    folder = make_study(study, STORE / "demonstration")
+    folder = make_study(study, STORE / "demonstration", datetime.now().astimezone().date())
     return [read_template(path) for path in sorted(folder.glob("*.dcm"))]
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,17 @@ def test_writing_twice_gives_the_same_bytes(tmp_path: Path) -> None:
     write_phantom(small(), tmp_path / "again")
 
     assert digests(tmp_path / "again") == digests(phantom_folder(small()))
+
+
+def test_of_another_day_it_is_another_study_of_an_older_patient(tmp_path: Path) -> None:
+    first = write_phantom(small(), tmp_path / "new", study_day=date(2026, 4, 12))[0]
+    usual, other = instances(small())[0], pydicom.dcmread(first)
+    for event in ("Study", "Series", "Acquisition", "Content"):
+        assert getattr(usual, f"{event}Date") == "20260105"
+        assert getattr(other, f"{event}Date") == "20260412"
+    assert (usual.PatientAge, other.PatientAge) == ("064Y", "065Y")
+    for uid in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPInstanceUID"):
+        assert getattr(usual, uid) != getattr(other, uid)
 
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:

@@ -187,6 +187,22 @@ def test_a_batch_is_backlog_whatever_its_date_and_a_finding_raises_it_like_any_o
     assert raised.due_at == ARRIVED_AT + 30 * 60
 
 
+@given(facts, scores)
+def test_only_a_case_in_the_backlog_is_said_to_hurry_nobody(facts: CaseFacts, score: Score) -> None:
+    urgency = judge_urgency(TIERED, facts, score)
+    if urgency.urgency_class is not UrgencyClass.BACKLOG:
+        assert not {"old-study", "batch"} & set(codes(urgency))
+
+
+def test_a_raised_case_of_an_old_study_tells_its_finding_and_its_order() -> None:
+    old = CaseFacts(OrderedClass.ROUTINE, ARRIVED_AT, "19600101")
+    raised = judge_urgency(POLICY, old, Score([a_finding(18.3)], THRESHOLD))
+    assert codes(raised) == ["finding-critical", "ordered-routine", "due-always"]
+    storm = judge_urgency(POLICY, old, Score([a_finding(18.3)], THRESHOLD, Tally(52, 100)))
+    expected = ["finding-critical", "storm", "ordered-routine", "old-study", "due-always"]
+    assert codes(storm) == expected
+
+
 def test_old_studies_can_be_left_where_they_were_ordered() -> None:
     never = a_policy(backlog={"study_age_days": "never"})
     old = CaseFacts(OrderedClass.ROUTINE, ARRIVED_AT, "19600101")

@@ -52,11 +52,17 @@ def with_calendar(text: str) -> str:
         ("minutes: 1440}", "minutes: 99999}", "minutes: 99999}", "43200"),
         ("{name: urgent, ", "{name: urgnt, ", "name: urgnt", "'urgent'"),
         ("{name: routine, ", "{name: urgent, ", "- {name: stat", "each of"),
-        ("minutes: 120}", "minutes: 20}", "schema: ", "fewer minutes"),
-        ("  standard: {}", "  standard: {}\n  a: {stat: 40}", "schema: ", "a: a class must not"),
+        ("minutes: 60}", "minutes: 20}", "{name: urgent",
+         "urgent has 20 minutes, fewer than the 30 of ai-critical above it"),
+        ("minutes: 120}", "minutes: 20}", "{name: routine", "routine has 20 minutes, fewer than"),
+        ("  standard: {}", "  standard: {}\n  a: {stat: 40}", "  a: {stat",
+         "tiers.a.stat: ai-critical has 30"),
+        ("  standard: {}", "  standard: {}\n  a: {urgent: 9}", "  a: {urgent",
+         "tiers.a.urgent: urgent has 9"),
         ("  standard: {}", "  standard: {quick: 40}", "quick: 40", "'routine'"),
-        ("  standard: {}", "  county: {}", "schema: ", "tiers must hold standard"),
-        ("least_mean_diameter_mm", "leest_mean_diameter_mm", "  leest_mean", "required"),
+        ("  standard: {}", "  county: {}", "  county: {}", "tiers: standard is missing"),
+        ("least_mean_diameter_mm", "leest_mean_diameter_mm", "  leest_mean",
+         "leest_mean_diameter_mm: no such key, and least_mean_diameter_mm is missing"),
         ("study_age_days: 1", "study_age_days: -1", "study_age_days: -1", "greater than"),
         ("  share: 0.25", "  share: 25", "  share: 25", "less than or equal to 1"),
         ("burst_minutes: 15", "burst_minutes: .inf", "burst_minutes: .inf", "finite"),
@@ -67,7 +73,7 @@ def with_calendar(text: str) -> str:
          "timezone: Asia/Shangha\n    load", "no time zone 'Asia/Shangha'"),
         ("1.40, 1.40, ", "1.40, ", "    timezone: Asia/Shanghai\n    load", "24 numbers"),
         ("default: always", "night: always", "  night: always", "default is missing"),
-        ("default: always", "default: nights", "schema: ", "not there"),
+        ("default: always", "default: nights", "default: nights", "calendar nights, which"),
     ],
 )  # fmt: skip
 def test_a_mistake_in_the_file_is_told_with_its_line(
@@ -78,6 +84,7 @@ def test_a_mistake_in_the_file_is_told_with_its_line(
     with pytest.raises(ConfigurationError, match=rf"mine\.yaml, line {line}: ") as refused:
         read_text(tmp_path, text)
     assert reason in refused.value.message
+    assert "Value error" not in refused.value.message
     assert "the file that ships is whole" in refused.value.advice
 
 
