@@ -22,10 +22,12 @@ def simulate(
     readers: Annotated[int | None, typer.Option(min=1, help="At work at once (4).")] = None,
     traffic: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Arrivals x reading time / readers, mean of the day (0.8)."),
+        typer.Option(
+            min=0.01, max=100, help="Arrivals x reading time / readers, mean of the day (0.8)."
+        ),
     ] = None,
     mean_minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="Mean time of a reading (10).")
+        float | None, typer.Option(min=0.01, max=10_000, help="Mean time of a reading (10).")
     ] = None,
     modality: Annotated[
         list[str] | None,
@@ -50,7 +52,7 @@ def simulate(
     reading: Annotated[
         str, typer.Option(help="Reading times: exponential, lognormal or fixed.")
     ] = "exponential",
-    cv: Annotated[float, typer.Option(min=0.01, help="Scatter of lognormal ones.")] = 0.5,
+    cv: Annotated[float, typer.Option(min=0.01, max=100, help="Scatter of lognormal ones.")] = 0.5,
     day: Annotated[
         str | None, typer.Option(help="flat, or working: a quiet night and a busy morning (flat).")
     ] = None,

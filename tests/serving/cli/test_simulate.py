@@ -142,6 +142,38 @@ def test_a_mistake_is_one_line_and_a_hint(run: Run, words: tuple[object, ...]) -
 
 
 @pytest.mark.parametrize(
+    "words",
+    [
+        ("--mean-minutes", "inf"),
+        ("--traffic", "inf"),
+        ("--traffic", "nan"),
+        ("--cv", "inf"),
+        ("--phi", "nan"),
+        ("--prevalence", "nan"),
+        ("--mean-minutes", -1),
+        ("--modality", "CT:inf:1"),
+        ("--modality", "CT:10:nan"),
+        ("--modality", "CT:1e-320:1"),
+        ("--roc", "nan:0.9"),
+        ("--readers", 10_001),
+    ],
+)
+@pytest.mark.parametrize("day", [(), ("--scenario", "storm")])
+def test_a_number_that_nobody_can_count_with_is_refused_by_the_name_of_its_option(
+    run: Run, words: tuple[object, ...], day: tuple[object, ...]
+) -> None:
+    code, out, err = run("simulate", "--seeds", 1, *day, *words)
+    assert (code, out) == (2, "")
+    assert err.startswith("error[usage]")
+    assert str(words[0]) in err.splitlines()[0]
+
+
+def test_a_team_is_limited_for_a_reason() -> None:
+    with pytest.raises(UsageError, match="10,000 readers"):
+        plans(replace(NOTHING_GIVEN, readers=20_000))
+
+
+@pytest.mark.parametrize(
     "change",
     [
         {"reading": "gamma"},
