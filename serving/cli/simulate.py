@@ -1,5 +1,6 @@
 """``firstread simulate``: what an order of reading is worth in a team, before anybody tries it."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -77,8 +78,8 @@ def simulate(
     """Simulate a reading team: waits, and minutes saved and lost against the order of arrival."""
     from serving.cli.simulate_options import Given
 
-    if plot is not None and plot.suffix.lower() not in {".svg", ".png"}:
-        raise UsageError(f"--plot {plot.name}: neither .svg nor .png", advice="--plot waits.svg")
+    if plot is not None:
+        _check_place(plot)
     given = Given(
         policy, readers, traffic, mean_minutes, tuple(modality or ()), prevalence, sensitivity,
         specificity, roc, phi, reading, cv, day, hospitals, cases, seeds, preemptive,
@@ -194,6 +195,19 @@ def _say_notes(notes: "Sequence[Note]") -> None:
         say(f"note: {line}")
 
 
+def _check_place(plot: Path) -> None:
+    """Refuse before anything is simulated what could not be drawn after it."""
+    if plot.suffix.lower() not in {".svg", ".png"}:
+        raise UsageError(f"--plot {plot}: neither .svg nor .png", advice="--plot waits.svg")
+    if not plot.parent.is_dir():
+        raise OutputError(
+            f"--plot {plot}: there is no folder {plot.parent}",
+            advice="make the folder, or choose another place",
+        )
+    if plot.is_dir() or not os.access(plot if plot.exists() else plot.parent, os.W_OK):
+        raise OutputError(f"--plot {plot}: cannot be written", advice="choose another place")
+
+
 def _draw(plot: Path | None, bars: "Bars") -> None:
     if plot is None:
         return
@@ -204,7 +218,7 @@ def _draw(plot: Path | None, bars: "Bars") -> None:
         plot.write_bytes(picture)
     except OSError as error:
         raise OutputError(
-            f"{plot.name}: {error.strerror}", advice="another place with --plot"
+            f"--plot {plot}: {error.strerror}", advice="choose another place"
         ) from error
 
 

@@ -124,10 +124,13 @@ def test_a_scenario_and_operating_points_are_drawn_too(run: Run, tmp_path: Path)
     assert b"Se 0.8, Sp 0.95" in points.read_bytes()
 
 
-def test_a_plot_that_cannot_be_written_is_an_error_of_the_output(run: Run, tmp_path: Path) -> None:
-    code, _, err = run(*SMALL, "--plot", tmp_path / "nowhere" / "waits.svg")
-    assert code == 7
-    assert err.startswith("error[output-unwritable]")
+def test_where_no_plot_can_be_written_nothing_is_simulated(run: Run, tmp_path: Path) -> None:
+    for plot in (tmp_path / "nowhere" / "waits.svg", tmp_path / "file" / "x.svg"):
+        (tmp_path / "file").touch()
+        # The mistake would be found on the way to the simulation.
+        code, out, err = run("simulate", "--policy", "best", "--plot", plot)
+        assert (code, out) == (7, "")
+        assert err.startswith(f"error[output-unwritable]: --plot {plot}: ")
 
 
 @pytest.mark.parametrize(
