@@ -1,5 +1,6 @@
 """``firstread simulate``: what an order of reading is worth in a team, before anybody tries it."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,10 +23,12 @@ def simulate(
     readers: Annotated[int | None, typer.Option(min=1, help="At work at once (4).")] = None,
     traffic: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Arrivals x reading time / readers, mean of the day (0.8)."),
+        typer.Option(
+            min=0.01, max=100, help="Arrivals x reading time / readers, mean of the day (0.8)."
+        ),
     ] = None,
     mean_minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="Mean time of a reading (10).")
+        float | None, typer.Option(min=0.01, max=10_000, help="Mean time of a reading (10).")
     ] = None,
     modality: Annotated[
         list[str] | None,
@@ -50,7 +53,7 @@ def simulate(
     reading: Annotated[
         str, typer.Option(help="Reading times: exponential, lognormal or fixed.")
     ] = "exponential",
-    cv: Annotated[float, typer.Option(min=0.01, help="Scatter of lognormal ones.")] = 0.5,
+    cv: Annotated[float, typer.Option(min=0.01, max=100, help="Scatter of lognormal ones.")] = 0.5,
     day: Annotated[
         str | None, typer.Option(help="flat, or working: a quiet night and a busy morning (flat).")
     ] = None,
@@ -75,8 +78,8 @@ def simulate(
     """Simulate a reading team: waits, and minutes saved and lost against the order of arrival."""
     from serving.cli.simulate_options import Given
 
-    if plot is not None and plot.suffix.lower() not in {".svg", ".png"}:
-        raise UsageError(f"--plot {plot.name}: neither .svg nor .png", advice="--plot waits.svg")
+    if plot is not None:
+        _check_place(plot)
     given = Given(
         policy, readers, traffic, mean_minutes, tuple(modality or ()), prevalence, sensitivity,
         specificity, roc, phi, reading, cv, day, hospitals, cases, seeds, preemptive,
@@ -192,6 +195,19 @@ def _say_notes(notes: "Sequence[Note]") -> None:
         say(f"note: {line}")
 
 
+def _check_place(plot: Path) -> None:
+    """Refuse before anything is simulated what could not be drawn after it."""
+    if plot.suffix.lower() not in {".svg", ".png"}:
+        raise UsageError(f"--plot {plot}: neither .svg nor .png", advice="--plot waits.svg")
+    if not plot.parent.is_dir():
+        raise OutputError(
+            f"--plot {plot}: there is no folder {plot.parent}",
+            advice="make the folder, or choose another place",
+        )
+    if plot.is_dir() or not os.access(plot if plot.exists() else plot.parent, os.W_OK):
+        raise OutputError(f"--plot {plot}: cannot be written", advice="choose another place")
+
+
 def _draw(plot: Path | None, bars: "Bars") -> None:
     if plot is None:
         return
@@ -202,7 +218,7 @@ def _draw(plot: Path | None, bars: "Bars") -> None:
         plot.write_bytes(picture)
     except OSError as error:
         raise OutputError(
-            f"{plot.name}: {error.strerror}", advice="another place with --plot"
+            f"--plot {plot}: {error.strerror}", advice="choose another place"
         ) from error
 
 

@@ -17,6 +17,12 @@ from serving.worklist.simulate.traffic import Traffic
 
 Word = TypeVar("Word", bound=StrEnum)
 
+# Far more than work from one list; a typing error beyond would simulate for hours.
+MOST_READERS = 10_000
+# Of a reading (a week), and of one share of the cases beside another: sums stay finite.
+MINUTES = (0.01, 10_000.0)
+SHARES = (1e-6, 1e6)
+
 
 class Day(StrEnum):
     """How the traffic is spread over the day."""
@@ -75,7 +81,7 @@ def plans(given: Given) -> tuple[Plan, ...]:
     is_flat = given.day is None or one_of(Day, given.day, "--day") is Day.FLAT
     detector = Detector(*(_or(value, usual) for value, usual in _detector(given)))
     traffic = Traffic(
-        _or(given.readers, 4),
+        _readers(given, 4),
         _or(given.traffic, 0.8),
         _reading(given),
         detector,
@@ -114,7 +120,7 @@ def reference_day(name: str, given: Given) -> ReferenceDay:
             raise UsageError(f"{option} means nothing in a scenario", advice="leave it out")
     changes: dict[str, Any] = {
         name: value
-        for name in ("readers", "hospitals", "prevalence", "sensitivity", "specificity")
+        for name in ("hospitals", "prevalence", "sensitivity", "specificity")
         if (value := getattr(given, name)) is not None
     }
     if changes.keys() & {"prevalence", "sensitivity", "specificity"}:
@@ -123,6 +129,7 @@ def reference_day(name: str, given: Given) -> ReferenceDay:
         loads = SCENARIOS[which].day_loads
         factor = given.traffic * len(loads) / sum(loads)
         changes["day_loads"] = tuple(load * factor for load in loads)
+    changes["readers"] = _readers(given, SCENARIOS[which].readers)
     scenario = replace(SCENARIOS[which], reading=_reading(given), **changes)
     return ReferenceDay(
         which,
@@ -149,6 +156,15 @@ def one_of(kind: type[Word], value: str, option: str) -> Word:
         ) from error
 
 
+def _readers(given: Given, usual: int) -> int:
+    if given.readers is not None and given.readers > MOST_READERS:
+        raise UsageError(
+            f"--readers {given.readers:,}: at most {MOST_READERS:,} readers are simulated",
+            advice="no pool is larger: give the readers of one pool",
+        )
+    return _or(given.readers, usual)
+
+
 def _detector(given: Given) -> tuple[tuple[float | None, float], ...]:
     return (given.prevalence, 0.1), (given.sensitivity, 0.9), (given.specificity, 0.9)
 
@@ -172,9 +188,11 @@ def _reading(given: Given) -> Reading:
 
     def modality(text: str) -> Modality:
         name, minutes, share = text.split(":")
-        if not (float(minutes) > 0 and float(share) > 0):
+        mean_min, weight = float(minutes), float(share)
+        # Written so that nan is outside.
+        if not (MINUTES[0] <= mean_min <= MINUTES[1] and SHARES[0] <= weight <= SHARES[1]):
             raise ValueError(text)
-        return Modality(name, float(minutes), float(share))
+        return Modality(name, mean_min, weight)
 
     mix = _parsed(modality, given.modalities, "--modality", "CT:12:0.6 --modality CR:3:0.4")
     mix = mix or (Modality("all", _or(given.mean_minutes, 10.0), 1.0),)

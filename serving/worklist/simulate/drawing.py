@@ -9,7 +9,9 @@ from io import BytesIO
 from xml.sax.saxutils import escape
 
 WIDTH, LABEL, VALUE, ROW, BAR, HEAD, FOOT = 760, 190, 90, 8, 16, 58, 14
-INK, PALE, RED = "#222222", "#dddddd", "#c0392b"
+# Of the target's line, of the space beside a bar or that line, and of a digit of a value.
+LINE, GAP, DIGIT = 1.5, 5, 7
+INK, RED = "#222222", "#c0392b"
 COLOURS = ("#1f6f8b", "#c9a227", "#8a8a8a", "#7d5ba6", "#3a9a5b", "#c25b4e")
 
 
@@ -58,7 +60,7 @@ class Bars:
     target
         A value to draw as a line, or None.
     digits
-        Of the values, behind the point.
+        Of the values, behind the point; None: three digits that count, wherever the point is.
     """
 
     title: str
@@ -66,7 +68,7 @@ class Bars:
     series: tuple[str, ...]
     rows: Mapping[str, Sequence[float | None]]
     target: float | None = None
-    digits: int = 1
+    digits: int | None = None
 
 
 def chart(bars: Bars) -> Chart:
@@ -76,20 +78,22 @@ def chart(bars: Bars) -> Chart:
     scale = (WIDTH - LABEL - VALUE) / most
     shapes: list[Shape] = [Text(12, 22, f"{bars.title} ({bars.unit})", 15)]
     shapes += _legend(bars)
+    below = HEAD + sum(BAR * len(row) + ROW for row in bars.rows.values())
+    shapes.append(Box(LABEL - 1, HEAD - 4, 1, below - HEAD + 4, INK))
+    target_x = None if bars.target is None else LABEL + bars.target * scale
+    if target_x is not None:
+        shapes.append(Box(target_x, HEAD - 4, LINE, below - HEAD + 4, RED))
     y = HEAD
     for name, row in bars.rows.items():
         shapes.append(Text(LABEL - 8, y + BAR * len(row) / 2 + 4, name, is_right=True))
         for number, value in enumerate(row):
             if value is not None:
                 shapes.append(Box(LABEL, y + 1, value * scale, BAR - 2, COLOURS[number]))
-                label = f"{value:.{bars.digits}f}"
-                shapes.append(Text(LABEL + value * scale + 5, y + BAR - 4, label, 11))
+                label = _number(value, bars.digits)
+                at = _beside(LABEL + value * scale + GAP, label, target_x)
+                shapes.append(Text(at, y + BAR - 4, label, 11))
             y += BAR
         y += ROW
-    shapes.append(Box(LABEL - 1, HEAD - 4, 1, y - HEAD + 4, INK))
-    if bars.target is not None:
-        at = LABEL + bars.target * scale
-        shapes.append(Box(at, HEAD - 4, 1.5, y - HEAD + 4, RED))
     return Chart(WIDTH, y + FOOT, tuple(shapes))
 
 
@@ -123,6 +127,18 @@ def png(drawn: Chart) -> bytes:
     stream = BytesIO()
     image.save(stream, "PNG", optimize=True)
     return stream.getvalue()
+
+
+def _number(value: float, digits: int | None) -> str:
+    if digits is not None:
+        return f"{value:.{digits}f}"
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
+
+
+def _beside(x: float, label: str, line_x: float | None) -> float:
+    """Return where a value stands: behind the line of the target where that would strike it."""
+    is_struck = line_x is not None and x - GAP <= line_x + LINE and line_x <= x + DIGIT * len(label)
+    return line_x + LINE + GAP if line_x is not None and is_struck else x
 
 
 def _legend(bars: Bars) -> list[Shape]:

@@ -134,6 +134,7 @@ def _waits(plan: Plan, pool: Pool, cases: Cases, in_turn: Floats) -> Floats:
 
 def _negated(longer: Interval) -> Interval:
     low, high = longer.low, longer.high
+    # Taken from 0, since -x makes of nothing moved a -0.
     if low is None or high is None:
-        return Interval(-longer.mean, None, None)
-    return Interval(-longer.mean, -high, -low)
+        return Interval(0 - longer.mean, None, None)
+    return Interval(0 - longer.mean, 0 - high, 0 - low)

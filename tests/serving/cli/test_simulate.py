@@ -124,10 +124,13 @@ def test_a_scenario_and_operating_points_are_drawn_too(run: Run, tmp_path: Path)
     assert b"Se 0.8, Sp 0.95" in points.read_bytes()
 
 
-def test_a_plot_that_cannot_be_written_is_an_error_of_the_output(run: Run, tmp_path: Path) -> None:
-    code, _, err = run(*SMALL, "--plot", tmp_path / "nowhere" / "waits.svg")
-    assert code == 7
-    assert err.startswith("error[output-unwritable]")
+def test_where_no_plot_can_be_written_nothing_is_simulated(run: Run, tmp_path: Path) -> None:
+    for plot in (tmp_path / "nowhere" / "waits.svg", tmp_path / "file" / "x.svg"):
+        (tmp_path / "file").touch()
+        # The mistake would be found on the way to the simulation.
+        code, out, err = run("simulate", "--policy", "best", "--plot", plot)
+        assert (code, out) == (7, "")
+        assert err.startswith(f"error[output-unwritable]: --plot {plot}: ")
 
 
 @pytest.mark.parametrize(
@@ -139,6 +142,38 @@ def test_a_mistake_is_one_line_and_a_hint(run: Run, words: tuple[object, ...]) -
     assert (code, out) == (2, "")
     assert err.startswith("error[usage]")
     assert "hint: " in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--mean-minutes", "inf"),
+        ("--traffic", "inf"),
+        ("--traffic", "nan"),
+        ("--cv", "inf"),
+        ("--phi", "nan"),
+        ("--prevalence", "nan"),
+        ("--mean-minutes", -1),
+        ("--modality", "CT:inf:1"),
+        ("--modality", "CT:10:nan"),
+        ("--modality", "CT:1e-320:1"),
+        ("--roc", "nan:0.9"),
+        ("--readers", 10_001),
+    ],
+)
+@pytest.mark.parametrize("day", [(), ("--scenario", "storm")])
+def test_a_number_that_nobody_can_count_with_is_refused_by_the_name_of_its_option(
+    run: Run, words: tuple[object, ...], day: tuple[object, ...]
+) -> None:
+    code, out, err = run("simulate", "--seeds", 1, *day, *words)
+    assert (code, out) == (2, "")
+    assert err.startswith("error[usage]")
+    assert str(words[0]) in err.splitlines()[0]
+
+
+def test_a_team_is_limited_for_a_reason() -> None:
+    with pytest.raises(UsageError, match="10,000 readers"):
+        plans(replace(NOTHING_GIVEN, readers=20_000))
 
 
 @pytest.mark.parametrize(

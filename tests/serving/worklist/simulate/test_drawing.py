@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 from PIL import Image
 
-from serving.worklist.simulate.drawing import COLOURS, RED, Bars, Box, chart, png, svg
+from serving.worklist.simulate.drawing import COLOURS, RED, Bars, Box, Text, chart, png, svg
 
 TWO = Bars("Wait <min>", "minutes", ("ours", "fifo"), {"a": (1.0, 4.0), "b": (None, 2.0)}, 3.0)
 
@@ -38,3 +38,24 @@ def test_a_png_opens_and_shows_the_bars() -> None:
 
 def test_a_chart_without_a_value_is_empty_and_no_error() -> None:
     assert svg(chart(Bars("Nothing", "minutes", ("ours",), {"a": (None,)})))
+
+
+def labels(bars: Bars) -> list[Text]:
+    return [one for one in chart(bars).shapes if isinstance(one, Text) and one.size == 11]
+
+
+def test_the_line_of_the_target_goes_through_no_value() -> None:
+    for value in (0.5, 0.9, 0.97, 1.0, 1.2):
+        bars = Bars("Late", "ratio", ("ours",), {"a": (value,), "b": (1.3,)}, 1.0, digits=3)
+        (line,) = [
+            one
+            for one in chart(bars).shapes
+            if isinstance(one, Box) and one.colour == RED and one.height > 20
+        ]
+        label = labels(bars)[0]
+        assert not label.x - 1 < line.x < label.x + 7 * len(label.text)
+
+
+def test_bars_of_unequal_length_do_not_bear_the_same_number() -> None:
+    bars = Bars("Wait", "minutes", ("ours", "fifo"), {"a": (0.031, 0.042), "b": (1234.5, None)})
+    assert [one.text for one in labels(bars)] == ["0.031", "0.042", "1234"]
