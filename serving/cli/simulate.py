@@ -175,7 +175,15 @@ def _tell_day(name: str, given: "Given", plot: Path | None, *, as_json: bool) ->
             days.append(measure_day(asked.name, asked.scenario, asked.policy, seed, asked.pool))
     promises = judge(asked.name, days)
     notes = day_notes(asked.name, asked.scenario, asked.policy, given.phi)
-    document = scenario_document(asked.name, asked.policy, days, promises, notes)
+    document = scenario_document(
+        asked.name,
+        asked.scenario,
+        asked.policy,
+        given.phi,
+        days=days,
+        promises=promises,
+        said=notes,
+    )
     _draw(plot, day_bars(asked.name, asked.policy, days, promises[-1]))
     if as_json:
         tell_json(document)

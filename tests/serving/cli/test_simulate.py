@@ -93,6 +93,14 @@ def test_a_scenario_tells_its_promises_and_the_check_values(run: Run) -> None:
     ]
 
 
+def test_what_a_scenario_was_drawn_from_stands_beside_its_figures(run: Run) -> None:
+    words = ("--readers", 5, "--traffic", 0.7, "--seeds", 1, "--phi", 0.3, "--json")
+    inputs = json.loads(run("simulate", "--scenario", "storm", *words)[1])["inputs"]
+    assert (inputs["readers"], inputs["phi"], inputs["days"]) == (5, 0.3, 1)
+    assert inputs["day_loads"] == pytest.approx([0.7] * 24)
+    assert (inputs["flagged_share"], inputs["reading"]) == (0.85, "exponential")
+
+
 def test_a_changed_scenario_says_that_it_lies_outside_the_conditions(run: Run) -> None:
     words = ("--readers", 3, "--specificity", 0.8, "--traffic", 0.9, "--phi", 0.1)
     code, _, err = run("simulate", "--scenario", "dump", "--seeds", 2, *words)
