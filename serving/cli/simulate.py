@@ -113,7 +113,8 @@ def _tell_outcome(outcome: "Outcome") -> None:
     plan = outcome.plan
     tell(
         f"policy {plan.policy}, {plan.traffic.readers} readers, traffic {plan.traffic.load:g}, "
-        f"{plan.traffic.detector.flagged_share:.1%} flagged; minutes\n"
+        f"{plan.traffic.detector.flagged_share:.1%} flagged; minutes; "
+        "fifo is the order of arrival\n"
     )
     heads = ("n", "mean", "error", "p95", "p99", "max", "waited", "fifo mean", "theory")
     tell(f"{'':<13}" + "".join(f"{head:>11}" for head in heads))
@@ -155,10 +156,16 @@ def _tell_points(outcomes: "list[Outcome]") -> None:
 
 
 def _tell_day(name: str, given: "Given", plot: Path | None, *, as_json: bool) -> None:
+    from firstread.messages import Language
     from serving.cli.simulate_options import reference_day
     from serving.worklist.simulate.guarantees import judge, measure_day
     from serving.worklist.simulate.notes import day_notes
     from serving.worklist.simulate.report import day_bars, scenario_document
+    from serving.worklist.simulate.sentences import (
+        day_sentences,
+        figure_sentence,
+        promise_sentence,
+    )
 
     asked: ReferenceDay = reference_day(name, given)
     days = []
@@ -168,22 +175,29 @@ def _tell_day(name: str, given: "Given", plot: Path | None, *, as_json: bool) ->
             days.append(measure_day(asked.name, asked.scenario, asked.policy, seed, asked.pool))
     promises = judge(asked.name, days)
     notes = day_notes(asked.name, asked.scenario, asked.policy, given.phi)
-    document = scenario_document(asked.name, asked.policy, days, promises, notes)
+    document = scenario_document(
+        asked.name,
+        asked.scenario,
+        asked.policy,
+        given.phi,
+        days=days,
+        promises=promises,
+        said=notes,
+    )
     _draw(plot, day_bars(asked.name, asked.policy, days, promises[-1]))
     if as_json:
         tell_json(document)
         return
-    tell(f"scenario {asked.name}, policy {asked.policy}, {asked.seeds} seeds\n")
-    for figure, of_seeds in document["figures"].items():
-        values = (of_seeds["mean"], of_seeds["least"], of_seeds["most"])
-        mean, least, most = (f"{value:.4g}" for value in values)
-        tell(f"{figure:<30} mean {mean:>8}   least {least:>8}   most {most:>8}")
+    tell(f"scenario {asked.name}, policy {asked.policy}, {asked.seeds} repetitions")
+    for line in day_sentences(asked.name, asked.scenario, Language.EN):
+        tell(line)
     tell()
+    for figure in days[0]:
+        tell(figure_sentence(figure, [day[figure] for day in days], Language.EN))
+    tell("\npromised")
     for kept in promises:
-        bound = f"{'at least' if kept.promise.is_least else 'at most'} {kept.promise.limit:g}"
         verdict = "met" if kept.is_met else "MISSED"
-        what = f"{kept.promise.figure}, {kept.promise.form}"
-        tell(f"{what:<44} {bound:<14} {kept.measured:>8.4g}  {verdict}")
+        tell(f"  {verdict:<8}{promise_sentence(kept, Language.EN)}")
     _say_notes(notes)
 
 

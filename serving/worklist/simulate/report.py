@@ -7,10 +7,12 @@ from typing import Any
 
 from serving.worklist.conditions import Note
 from serving.worklist.simulate.drawing import Bars
-from serving.worklist.simulate.experiment import Outcome
+from serving.worklist.simulate.experiment import Outcome, Plan
 from serving.worklist.simulate.figures import GROUPS, Interval
 from serving.worklist.simulate.guarantees import Kept
 from serving.worklist.simulate.notes import notes
+from serving.worklist.simulate.reading import Reading, Scatter
+from serving.worklist.simulate.scenarios import Scenario
 
 Document = dict[str, Any]
 
@@ -24,6 +26,7 @@ def document(outcome: Outcome) -> Document:
     groups = outcome.groups
     return {
         "policy": outcome.plan.policy.value,
+        "inputs": _plan_inputs(outcome.plan),
         "classes": {
             name: {
                 "mean_wait_minutes": groups[name].mean,
@@ -63,16 +66,20 @@ def roc_document(outcomes: Sequence[Outcome]) -> Document:
 
 
 def scenario_document(
-    scenario: str,
+    name: str,
+    scenario: Scenario,
     policy: str,
+    phi: float,
+    *,
     days: Sequence[Mapping[str, float]],
     promises: Sequence[Kept],
     said: Sequence[Note],
 ) -> Document:
     """Return a reference scenario as JSON: each seed, and each promise with what was measured."""
     return {
-        "scenario": scenario,
+        "scenario": name,
         "policy": policy,
+        "inputs": _scenario_inputs(scenario, phi),
         "seeds": len(days),
         "figures": {
             figure: {
@@ -133,6 +140,40 @@ def day_bars(scenario: str, policy: str, days: Sequence[Mapping[str, float]], ke
     rows = {f"seed {seed}": (day[kept.promise.figure],) for seed, day in enumerate(days)}
     title = f"{scenario}: {kept.promise.figure.replace('_', ' ')}"
     return Bars(title, "share or ratio", (policy,), rows, kept.promise.limit, digits=3)
+
+
+def _plan_inputs(plan: Plan) -> Document:
+    traffic = plan.traffic
+    return {
+        "readers": traffic.readers,
+        "traffic": traffic.load,
+        "hospitals": traffic.hospitals,
+        "day_loads": list(traffic.pool.day_loads),
+        "phi": plan.phi,
+        "preemptive": plan.is_preemptive,
+        "cases": plan.cases,
+        "warm_up_cases": traffic.warm_up(plan.cases),
+        "seeds": plan.seeds,
+        **asdict(traffic.detector),
+        **_reading(traffic.reading),
+    }
+
+
+def _scenario_inputs(scenario: Scenario, phi: float) -> Document:
+    plain = {key: value for key, value in asdict(scenario).items() if key != "reading"}
+    return {**plain, "phi": phi, **_reading(scenario.reading)}
+
+
+def _reading(reading: Reading) -> Document:
+    return {
+        "mean_minutes": reading.mean_min,
+        "modalities": [
+            {"name": one.name, "mean_minutes": one.mean_min, "share": one.share}
+            for one in reading.modalities
+        ],
+        "reading": reading.scatter.value,
+        "cv": reading.cv if reading.scatter is Scatter.LOGNORMAL else None,
+    }
 
 
 def _notes(said: Sequence[Note]) -> list[Document]:

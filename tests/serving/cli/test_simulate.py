@@ -93,18 +93,39 @@ def test_a_scenario_tells_its_promises_and_the_check_values(run: Run) -> None:
     ]
 
 
+def test_what_a_scenario_was_drawn_from_stands_beside_its_figures(run: Run) -> None:
+    words = ("--readers", 5, "--traffic", 0.7, "--seeds", 1, "--phi", 0.3, "--json")
+    inputs = json.loads(run("simulate", "--scenario", "storm", *words)[1])["inputs"]
+    assert (inputs["readers"], inputs["phi"], inputs["days"]) == (5, 0.3, 1)
+    assert inputs["day_loads"] == pytest.approx([0.7] * 24)
+    assert (inputs["flagged_share"], inputs["reading"]) == (0.85, "exponential")
+
+
 def test_a_changed_scenario_says_that_it_lies_outside_the_conditions(run: Run) -> None:
     words = ("--readers", 3, "--specificity", 0.8, "--traffic", 0.9, "--phi", 0.1)
-    code, out, err = run("simulate", "--scenario", "dump", "--seeds", 2, *words)
+    code, _, err = run("simulate", "--scenario", "dump", "--seeds", 2, *words)
     assert code == 0
-    assert "most-seeds" in out
     notes = [line for line in err.splitlines() if line.startswith("note: ")]
     assert len(notes) == 4
 
 
 def test_a_policy_that_breaks_a_promise_is_shown_to_do_so(run: Run) -> None:
-    out = run("simulate", "--scenario", "storm", "--seeds", 4, "--policy", "strict")[1]
+    code, out, err = run("simulate", "--scenario", "storm", "--seeds", 4, "--policy", "strict")
     assert "MISSED" in out
+    assert "promises are those of the policy firstread" in err
+    # The simulation did what was asked.
+    assert code == 0
+
+
+@pytest.mark.parametrize("name", ["overload", "storm", "dump"])
+def test_a_scenario_is_told_in_sentences_and_not_in_names_of_the_program(
+    run: Run, name: str
+) -> None:
+    out = run("simulate", "--scenario", name, "--seeds", 2)[1]
+    assert "8 readers" in out
+    assert "met" in out
+    assert "_" not in out
+    assert "seed" not in out
 
 
 @pytest.mark.parametrize(

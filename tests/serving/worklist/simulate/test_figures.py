@@ -105,4 +105,22 @@ def test_the_document_has_the_shape_that_is_promised() -> None:
     assert set(found["classes"]) == set(found["standard_error"]) == groups
     assert {frozenset(one) for one in found["classes"].values()} == {frozenset(figures)}
     assert found["classes"]["all"]["n"] == 4 * 4000
+    assert found["inputs"] == {
+        "readers": 4,
+        "traffic": 0.9,
+        "mean_minutes": 10.0,
+        "modalities": [{"name": "all", "mean_minutes": 10.0, "share": 1.0}],
+        "reading": "exponential",
+        "cv": None,
+        "prevalence": 0.1,
+        "sensitivity": 0.9,
+        "specificity": 0.9,
+        "phi": 0.25,
+        "preemptive": False,
+        "hospitals": 40,
+        "day_loads": [0.9] * 24,
+        "cases": 4000,
+        "warm_up_cases": 1749,
+        "seeds": 4,
+    }
     assert found["theory"]["all"] == pytest.approx(19.69, rel=1e-3)
