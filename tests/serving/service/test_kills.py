@@ -11,6 +11,7 @@ import pytest
 
 from serving.database.tables import jobs, results
 from tests.serving.service.scene import (
+    SHORT_PAUSE_S,
     Room,
     a_copy,
     a_room,
@@ -27,7 +28,7 @@ PASSES = {"mid-inference": 2, "after-sr": 2, "before-finish": 2, "after-finish":
 
 @pytest.mark.parametrize("point", PASSES)
 def test_twenty_kills_lose_nothing_and_double_nothing(point: str, tmp_path: Path) -> None:
-    with a_room(tmp_path, attempts=ROUNDS) as room:
+    with a_room(tmp_path, attempts=ROUNDS, pause_s=SHORT_PAUSE_S) as room:
         for number in range(ROUNDS):
             room.receive(a_copy(small_study(), number))
             passes = 1 if number == 0 else PASSES[point]

@@ -7,6 +7,7 @@ replicas themselves are those of ``test_ray_worker.py``.
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from serving.jobs.ray_application import Plan, identify, state
 from serving.jobs.ray_engine import open_ray_engine
 from serving.jobs.ray_reaper import processes_of
 from tests.serving.service.scene import (
+    SHORT_PAUSE_S,
     a_copy,
     a_room,
     nothing_is_lost_or_doubled,
@@ -51,8 +53,9 @@ def test_twenty_kills_of_drivers_lose_nothing_double_nothing_and_leave_no_ray(
 ) -> None:
     """Most rounds drive the same Ray one after the other, every fourth has a Ray of its own."""
     studies = ROUNDS + REPLICAS
+    quick: dict[str, Any] = {"attempts": ROUNDS, "pause_s": SHORT_PAUSE_S}
     fault = f"{point}:{PASSES[point]}"
-    with a_room(tmp_path, engine="ray", workers=REPLICAS, attempts=ROUNDS) as room:
+    with a_room(tmp_path, engine="ray", workers=REPLICAS, **quick) as room:
         # Enough that no round waits for a study that rests after it was killed again and again.
         for number in range(REPLICAS):
             room.receive(a_copy(small_study(), number))

@@ -3,6 +3,7 @@
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from serving.database.tables import jobs, results
 from serving.jobs.ray_engine import EXIT_LOST
 from serving.jobs.ray_reaper import processes_of
 from tests.serving.service.scene import (
+    SHORT_PAUSE_S,
     a_copy,
     a_room,
     nothing_is_lost_or_doubled,
@@ -28,7 +30,8 @@ def test_twenty_kills_of_replicas_lose_nothing_and_double_nothing(
     point: str, tmp_path: Path
 ) -> None:
     studies = ROUNDS + REPLICAS
-    with a_room(tmp_path, engine="ray", workers=REPLICAS, attempts=ROUNDS) as room:
+    quick: dict[str, Any] = {"attempts": ROUNDS, "pause_s": SHORT_PAUSE_S}
+    with a_room(tmp_path, engine="ray", workers=REPLICAS, **quick) as room:
         for number in range(studies):
             room.receive(a_copy(small_study(), number))
         # Each replica, and each that takes its place, is killed in its second study.
