@@ -84,7 +84,7 @@ def open_engine(url: str) -> Engine:
     except ImportError as error:
         raise ConfigurationError(
             "FIRSTREAD_DATABASE names PostgreSQL, and its driver is not installed",
-            advice="in the clone: pip install -e '.[postgresql]'",
+            advice="in the clone: .venv/bin/pip install -e '.[postgresql]'",
         ) from error
 
 

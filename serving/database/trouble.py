@@ -13,9 +13,11 @@ told as             SQLite                                      PostgreSQL (SQLS
 itself              everything else                             everything else
 =================== =========================================== ==================================
 
-Nothing of the error's own text is told: it may name a user or quote a value.
+Nothing of the error's own text is told: it may name a user or quote a value. Of a connection that
+is refused it is read whether the log-in or the database is wrong.
 """
 
+import re
 import sqlite3
 
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -33,6 +35,15 @@ _SQLITE_STATES = frozenset(
     }
 )
 _BUSY = ("40", "55P03", "57014")
+# Sentences of an English server; of another one it is "no connection".
+_REFUSALS = {
+    'FATAL: +database ".*" does not exist': "no such database",
+    "FATAL: +(password authentication failed|role .* does not exist|no pg_hba.conf entry)": (
+        "log-in refused"
+    ),
+    "no password supplied": "log-in refused",
+}
+_SET_UP = "look at FIRSTREAD_DATABASE; how it is set up: docs/archive.md"
 _STATES = ("08", "53", "57", "58", "25006", "25P03", "28", "3D000")
 
 
@@ -44,10 +55,18 @@ def trouble(error: DBAPIError) -> Unavailable | None:
     state: str | None = getattr(original, "sqlstate", None)
     if state is None:
         is_gone = error.connection_invalidated or isinstance(error, OperationalError)
-        return _not_now(Unavailable, "no connection") if is_gone else None
+        return _no_connection(str(original)) if is_gone else None
     if state.startswith(_BUSY):
         return _not_now(DatabaseBusy, state)
     return _not_now(Unavailable, state) if state.startswith(_STATES) else None
+
+
+def _no_connection(said: str) -> Unavailable:
+    """Return what a refused connection is told as; libpq gives no SQLSTATE, only a sentence."""
+    for words, why in _REFUSALS.items():
+        if re.search(words, said):
+            return Unavailable(f"the database does not answer: {why}", advice=_SET_UP)
+    return _not_now(Unavailable, "no connection")
 
 
 def _of_sqlite(original: sqlite3.Error) -> Unavailable | None:

@@ -109,7 +109,23 @@ def why_words(reasons: tuple[Mapping[str, Any], ...], language: Language) -> str
 
 def reason_words(reason: Mapping[str, Any], language: Language) -> str:
     """Return the sentence of one reason of :func:`serving.worklist.placing.judge_urgency`."""
-    return sentence(f"page.why.{reason['code']}", language, **_numbers(reason["values"]))
+    code, values = reason["code"], _numbers(reason["values"])
+    if "minutes" in values:
+        # A day of reading hours is no day of the calendar.
+        has_days = code == "due-always"
+        values["wait"] = _wait_words(reason["values"]["minutes"], language, has_days=has_days)
+    return sentence(f"page.why.{code}", language, **values)
+
+
+def _wait_words(minutes: float, language: Language, *, has_days: bool) -> str:
+    """Return how long a case may wait: minutes up to two hours, then as the column "due" does."""
+    if minutes <= 120:
+        return sentence("page.script.minutes", language, minutes=f"{minutes:g}")
+    hours, rest = divmod(minutes, 60)
+    if has_days and hours >= 24:
+        days, hours = divmod(hours, 24)
+        return sentence("page.script.days", language, days=f"{days:g}", hours=f"{hours:g}")
+    return sentence("page.script.hours", language, hours=f"{hours:g}", minutes=f"{rest:g}")
 
 
 def alarm_words(alarm: Alarm, where: str, language: Language) -> str:
@@ -242,7 +258,6 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return values as they are printed: millimetres with one decimal, scores with two."""
     return {
         name: f"{value:.1f}" if name.endswith("_mm") else
-        f"{value:g}" if name == "minutes" else
         f"{value:.2f}" if isinstance(value, float) else value
         for name, value in values.items()
     }  # fmt: skip

@@ -17,7 +17,7 @@ def postgresql() -> Iterator[str]:
     if programs() is None:
         pytest.skip("PostgreSQL is absent: apt-get install postgresql")
     if find_spec("psycopg") is None:
-        pytest.skip("psycopg is absent: pip install -e '.[postgresql]'")
+        pytest.skip("psycopg is absent: .venv/bin/pip install -e '.[postgresql]'")
     with a_server() as server:
         yield server.url
 

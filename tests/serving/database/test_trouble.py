@@ -8,6 +8,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, text, update
@@ -158,6 +159,29 @@ def test_every_commit_is_synced_whatever_the_server_says(engine: Engine) -> None
 
 
 @only_postgresql
+@pytest.mark.parametrize(
+    ("part", "said", "advice"),
+    [
+        ({"password": "another-marked-password"}, "log-in refused", "FIRSTREAD_DATABASE"),
+        ({"username": "nobody-of-that-name"}, "log-in refused", "FIRSTREAD_DATABASE"),
+        ({"database": "no_such_database"}, "no such database", "docs/archive.md"),
+        ({"query": {"host": "127.0.0.1", "port": "1"}}, "no connection", "send again later"),
+    ],
+)
+def test_why_there_is_no_connection_is_told_and_no_password(
+    engine: Engine, part: dict[str, Any], said: str, advice: str
+) -> None:
+    wrong = open_engine(engine.url.set(**part).render_as_string(hide_password=False))
+    with pytest.raises(Unavailable) as told, reading(wrong):
+        pass
+    wrong.dispose()
+    assert told.value.message == f"the database does not answer: {said}"
+    assert advice in told.value.advice
+    for secret in (PASSWORD, "another-marked-password"):
+        assert secret not in "".join(traceback.format_exception(told.value))
+
+
+@only_postgresql
 def test_without_its_driver_the_way_to_get_it_is_told(database: str, tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['psycopg'] = None\n"
@@ -170,4 +194,4 @@ def test_without_its_driver_the_way_to_get_it_is_told(database: str, tmp_path: P
     done = subprocess.run(
         words, capture_output=True, text=True, check=True, env=os.environ, timeout=60
     )
-    assert "[postgresql]" in done.stdout
+    assert ".venv/bin/pip install -e '.[postgresql]'" in done.stdout

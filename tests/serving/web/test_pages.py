@@ -131,6 +131,15 @@ def test_after_a_search_without_scripts_the_language_can_be_changed(house: House
     assert '<html lang="zh-CN"' in answer.text
 
 
+def test_the_state_of_a_case_ends_in_the_full_stop_of_its_language(house: House) -> None:
+    case_id = a_case(house, house.site("first"), ai_state=AiState.ANALYSING)
+    house.user("reader", Role.READER)
+    client = house.logged_in("reader")
+    for language, said in (("en", "Analysing."), ("zh-CN", "分析中。")):
+        client.post("/preferences", data={"language": language, "next": "/"})
+        assert f"<b>{said}</b>" in client.get(f"/cases/{case_id}").text
+
+
 def test_the_last_state_of_a_form_counts(house: House) -> None:
     house.user("reader", Role.READER)
     client = house.logged_in("reader")

@@ -14,6 +14,7 @@ from serving.web.words import (
     event_words,
     person_name,
     person_words,
+    reason_words,
     why_words,
 )
 from serving.worklist.placing import CaseFacts, Score, judge_urgency
@@ -117,8 +118,24 @@ def test_an_old_study_with_a_finding_in_a_storm_says_all_of_it() -> None:
     assert why_words(urgency.reasons, EN) == (
         "Finding of 20.0 mm, score 0.90; not raised: 40 of the last 100 cases were flagged, too "
         "many to be true; ordered routine; the study was 11 days old when it came: no hurry; "
-        "to be opened within 1440 min"
+        "to be opened within 1 d 0 h"
     )
+
+
+@pytest.mark.parametrize(
+    ("code", "minutes", "language", "said"),
+    [
+        ("due-always", 30.0, EN, "within 30 min"),
+        ("due-always", 120.0, Language.ZH_CN, "应在 120 分钟内打开"),
+        ("due-always", 150.0, EN, "within 2 h 30 min"),
+        ("due-always", 1440.0, Language.ZH_CN, "应在 1 天 0 小时内打开"),
+        ("due-open", 1440.0, EN, "within 24 h 0 min of reading hours"),
+    ],
+)
+def test_a_long_wait_is_said_in_hours_or_days(
+    code: str, minutes: float, language: Language, said: str
+) -> None:
+    assert said in reason_words({"code": code, "values": {"minutes": minutes}}, language)
 
 
 @pytest.mark.parametrize("language", Language)
