@@ -144,6 +144,7 @@ def ensure_the_same(path: Path) -> None:
         assert not list(differing(stored, given))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", convertible(OF_PYDICOM), ids=lambda path: path.name)
 def test_files_of_pydicom_say_the_same(path: Path) -> None:
     if path.name in REFUSED:
@@ -214,6 +215,7 @@ def _even(data: bytes) -> bytes:
     return data + b"\0" * (len(data) % 2)
 
 
+@pytest.mark.slow
 @given(data_set=data_sets(), syntax=st.sampled_from(NATIVE))
 def test_whatever_is_written_is_given(
     tmp_path_factory: pytest.TempPathFactory, data_set: Dataset, syntax: UID
@@ -428,6 +430,7 @@ def test_sequences_of_stated_length_are_bounded_or_refused(
         assert "ReferencedImageSequence" in given_of(path)
 
 
+@pytest.mark.slow
 def test_elements_without_number_are_refused(tmp_path: Path) -> None:
     inner = struct.pack("<HHL", 0x0010, 0x0010, 0) * 300_000
     item = struct.pack("<HHL", 0xFFFE, 0xE000, len(inner)) + inner
