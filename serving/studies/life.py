@@ -302,9 +302,10 @@ def recover(
     def recover_one(job_id: int) -> bool:
         job = over[job_id]
         with writing(engine) as connection:
-            # Again, inside: a heartbeat may have come since.
-            is_over = queue.is_over(connection, job, now, lease_s)
-            if _study_of(connection, job) is None or not is_over:
+            if _study_of(connection, job) is None:
+                return False
+            # Once it is locked: a heartbeat may have come since.
+            if not queue.is_over(connection, job, now, lease_s):
                 return False
             if job.attempts >= attempts:
                 _give_up(connection, job, Failure.CRASHED, now)
